@@ -1,0 +1,141 @@
+"""Wires the objects: the only place that does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+
+from bot import listeners, logs
+from bot.claude import Claude, Clocks
+from bot.clock import Clock, SystemClock
+from bot.config import Settings
+from bot.conversation import Conversations
+from bot.errors import Doubtful, RateLimited, Transient
+from bot.pacing import Pacer
+from bot.policy import Policy
+from bot.slack import Identity, Slack, Workspace, connect, new_session
+from bot.store import Store
+from bot.store.sqlite import SqliteStore
+from bot.turns import Turns
+from bot.turns.run import Means
+
+log = logging.getLogger(__name__)
+
+CONNECT_TRIES: Final = 5
+CONNECT_AGAIN_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """The parts that the server needs."""
+
+    bolt: AsyncApp
+    turns: Turns
+    store: Store
+    workspace: Workspace
+
+
+@asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Bot]:
+    """The bot, connected to Slack; everything is closed in reverse on leaving.
+
+    Raises AuthFailed when Slack does not accept the token, another SlackError when it cannot be
+    reached, StoreUnavailable when DATA_DIR cannot be used.
+    """
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(settings.data_dir, clock)
+        stack.push_async_callback(store.close)
+        session = await stack.enter_async_context(new_session())
+        workspace = await _connected(settings, session, clock)
+        claude = Claude(
+            api_key=settings.anthropic_api_key,
+            base_url=settings.anthropic_base_url,
+            model=settings.claude_model,
+            effort=settings.claude_effort,
+            max_tokens=settings.claude_max_tokens,
+            system=settings.system_prompt,
+            clocks=Clocks(
+                first_event_s=settings.first_event_timeout_s,
+                idle_s=settings.idle_timeout_s,
+                total_s=settings.total_timeout_s,
+            ),
+        )
+        stack.push_async_callback(claude.close)
+        slack = Slack({workspace.identity.team: workspace})
+        pacer = Pacer(clock, settings.edits_per_minute)
+        turns = Turns(
+            Means(
+                slack=slack,
+                store=store,
+                claude=claude,
+                conversations=Conversations(
+                    slack,
+                    pacer,
+                    context_tokens=settings.context_tokens,
+                    dm_gap_hours=settings.dm_gap_hours,
+                ),
+                pacer=pacer,
+                policy=Policy(
+                    settings.allowed_users,
+                    settings.allowed_channels,
+                    settings.allow_external_users,
+                ),
+                clock=clock,
+            )
+        )
+        bolt = _bolt(settings, workspace.identity)
+        listeners.register(bolt, turns)
+        yield Bot(bolt, turns, store, workspace)
+
+
+async def _connected(settings: Settings, session: aiohttp.ClientSession, clock: Clock) -> Workspace:
+    """The workspace of the token, in a few tries: a deploy must not fail for a blip."""
+    for left in range(CONNECT_TRIES - 1, -1, -1):
+        try:
+            return await connect(settings.slack_bot_token, settings.slack_api_url, session)
+        except (Doubtful, Transient, RateLimited) as error:
+            if not left:
+                raise
+            logs.warning(log, "slack_unreachable", code=error.code, tries_left=left)
+        await clock.sleep(CONNECT_AGAIN_S)
+    raise AssertionError("unreachable")
+
+
+def _bolt(settings: Settings, identity: Identity) -> AsyncApp:
+    """Bolt, set up so that nothing is acknowledged before it is accepted.
+
+    Bolt's defaults answer 200 first and run the listener as a loose task; ask auth.test at the
+    first event; and hide the deletion of our own messages.
+    """
+
+    async def authorize() -> AuthorizeResult:
+        return AuthorizeResult(
+            enterprise_id=identity.enterprise,
+            team_id=identity.team,
+            bot_token=settings.slack_bot_token,
+            bot_id=identity.bot_id,
+            bot_user_id=identity.bot_user_id,
+        )
+
+    # Bolt warns that it does not use the token of the environment, and logs rejected requests
+    # with their bodies; what matters comes through our own error handler.
+    logger = logging.getLogger("slack_bolt.app")
+    logger.setLevel(logging.ERROR)
+    return AsyncApp(
+        name="claude-in-slack",
+        logger=logger,
+        signing_secret=settings.slack_signing_secret or "",
+        authorize=authorize,
+        process_before_response=True,
+        request_verification_enabled=not settings.socket_mode,
+        ignoring_self_events_enabled=False,
+        attaching_conversation_kwargs_enabled=False,
+    )

@@ -1,0 +1,176 @@
+"""Block Kit: what a reply is made of, and what other people's blocks say as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from bot import markdown
+
+Block = dict[str, Any]
+
+CONTEXT_CHARACTERS: Final = 2_000
+
+
+def reply(text: str, status: str | None) -> list[Block]:
+    """A message of the bot: `text` as Markdown, then `status` as a small line; either may be empty.
+
+    A `markdown` block is not split by Slack as long `text` is, and an edit that carries blocks
+    shows no "(edited)" (docs.slack.dev/reference/methods/chat.update).
+    """
+    built: list[Block] = []
+    if text.strip():
+        built.append({"type": "markdown", "text": text})
+    if status:
+        element = {"type": "mrkdwn", "text": markdown.escape(status)[:CONTEXT_CHARACTERS]}
+        built.append({"type": "context", "elements": [element]})
+    return built
+
+
+def notice(text: str) -> list[Block]:
+    """A message of the bot that is not Claude's: a hint, or why there is no reply."""
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": markdown.escape(text)[:3_000]}}]
+
+
+def plain(text: str) -> list[Block]:
+    """`text` without any Markdown, for when Slack does not accept it as Markdown."""
+    chunks = [text[start : start + 3_000] for start in range(0, len(text), 3_000)]
+    return [
+        {"type": "section", "text": {"type": "plain_text", "text": chunk, "emoji": False}}
+        for chunk in chunks
+        if chunk.strip()
+    ]
+
+
+def to_text(blocks: Iterable[Mapping[str, Any]], *, own: bool = False) -> str:
+    """What `blocks` say, as Markdown. Status lines and buttons (context, actions) are left out.
+
+    Slack translates a `markdown` block when it stores it, and `text` holds only the beginning of a
+    long reply, so this is how the bot reads what it wrote itself: with `own`, without its notices.
+    """
+    parts = [
+        _block(block)
+        for block in blocks
+        if isinstance(block, Mapping) and not (own and _is_notice(block))
+    ]
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _block(block: Mapping[str, Any]) -> str:
+    match block.get("type"):
+        case "rich_text":
+            return "\n".join(_rich(element) for element in _items(block, "elements"))
+        case "markdown":
+            return str(block.get("text") or "")
+        case "header":
+            return f"## {_plain(block.get('text'))}"
+        case "section":
+            fields = [_plain(field) for field in _items(block, "fields")]
+            return "\n".join([_plain(block.get("text")), *fields]).strip()
+        case "table":
+            return _table(block)
+        case "divider":
+            return "---"
+        case "image":
+            return str(block.get("alt_text") or "")
+        case _:
+            return ""
+
+
+def _is_notice(block: Mapping[str, Any]) -> bool:
+    text = block.get("text")
+    return (
+        block.get("type") == "section"
+        and isinstance(text, Mapping)
+        and text.get("type") == "mrkdwn"
+    )
+
+
+def _items(block: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = block.get(name)
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _plain(text: object) -> str:
+    value = text.get("text") if isinstance(text, Mapping) else text
+    return markdown.unescape(str(value or ""))
+
+
+def _rich(element: Mapping[str, Any]) -> str:
+    match element.get("type"):
+        case "rich_text_list":
+            return _list(element)
+        case "rich_text_quote":
+            quoted = _inline(element)
+            return "\n".join(f"> {line}" for line in quoted.split("\n"))
+        case "rich_text_preformatted":
+            language = str(element.get("language") or "")
+            return f"```{language}\n{_inline(element, styled=False)}\n```"
+        case _:
+            return _inline(element)
+
+
+def _list(element: Mapping[str, Any]) -> str:
+    indent = "  " * int(element.get("indent") or 0)
+    first = int(element.get("offset") or 0) + 1
+    ordered = element.get("style") == "ordered"
+    return "\n".join(
+        f"{indent}{f'{number}.' if ordered else '-'} {_inline(item)}"
+        for number, item in enumerate(_items(element, "elements"), first)
+    )
+
+
+def _inline(element: Mapping[str, Any], *, styled: bool = True) -> str:
+    return "".join(_leaf(leaf, styled) for leaf in _items(element, "elements"))
+
+
+def _leaf(leaf: Mapping[str, Any], styled: bool) -> str:
+    match leaf.get("type"):
+        case "text":
+            text = str(leaf.get("text") or "")
+            return _style(text, leaf.get("style")) if styled else text
+        case "link":
+            url = str(leaf.get("url") or "")
+            label = str(leaf.get("text") or "")
+            return f"[{label}]({url})" if label and label != url else url
+        case "emoji":
+            return f":{leaf.get('name')}:"
+        case "user":
+            return f"<@{leaf.get('user_id')}>"
+        case "usergroup":
+            return "@group"
+        case "channel":
+            return f"<#{leaf.get('channel_id')}>"
+        case "broadcast":
+            return f"@{leaf.get('range')}"
+        case _:
+            return _inline(leaf, styled=styled)
+
+
+def _style(text: str, style: object) -> str:
+    if not isinstance(style, Mapping) or not text.strip():
+        return text
+    core = text.strip()
+    for name, mark in (("code", "`"), ("bold", "**"), ("italic", "_"), ("strike", "~~")):
+        if style.get(name):
+            core = f"{mark}{core}{mark}"
+    return text.replace(text.strip(), core, 1)
+
+
+def _table(block: Mapping[str, Any]) -> str:
+    rows = [
+        [_cell(cell) for cell in row if isinstance(cell, Mapping)]
+        for row in (block.get("rows") or [])
+        if isinstance(row, list)
+    ]
+    if not rows:
+        return ""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, f"|{' --- |' * len(rows[0])}")
+    return "\n".join(lines)
+
+
+def _cell(cell: Mapping[str, Any]) -> str:
+    if cell.get("type") == "rich_text":
+        return " ".join(_rich(element) for element in _items(cell, "elements"))
+    return str(cell.get("text") or "")

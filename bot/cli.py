@@ -1,0 +1,107 @@
+"""`python -m bot`: only parses and calls."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from dotenv import dotenv_values
+
+from bot import __version__, config, logs
+from bot.errors import AuthFailed, ConfigError, SlackError, StoreUnavailable
+
+WRONG_CONFIGURATION = 2
+CANNOT_START = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; the exit code."""
+    chosen = _parser().parse_args(arguments)
+    match chosen.command:
+        case "demo":
+            return _playground("demo", chosen)
+        case "playground":
+            return _playground("ask" if chosen.ask else "playground", chosen)
+        case _:
+            return _run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bot", description="Claude in Slack: streams replies into messages."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("run", help="run the bot (also without a command)")
+    demo = commands.add_parser("demo", help="watch the real bot answer, without keys or workspace")
+    playground = commands.add_parser("playground", help="the demo's servers, left running")
+    playground.add_argument("--ask", metavar="QUESTION", help="ask one question and leave")
+    for command in (demo, playground):
+        command.add_argument(
+            "--live", action="store_true", help="with the real Claude (needs ANTHROPIC_API_KEY)"
+        )
+    return parser
+
+
+def environment() -> dict[str, str]:
+    """The environment, and `.env` of the working directory for what is not set there."""
+    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {**from_file, **os.environ}
+
+
+def _run() -> int:
+    try:
+        settings = config.read(environment())
+    except ConfigError as error:
+        problems = "".join(f"  - {problem}\n" for problem in error.problems)
+        sys.stderr.write(
+            f"The bot cannot start, its settings are wrong:\n{problems}"
+            "Every setting is explained in .env.example; `make demo` runs without any.\n"
+        )
+        return WRONG_CONFIGURATION
+    logs.setup(level=settings.log_level, as_json=settings.log_format == "json")
+    from bot.serve import serve  # loads the SDKs, which takes seconds: not for a wrong setting
+
+    try:
+        asyncio.run(serve(settings))
+    except AuthFailed as error:
+        return _cannot_start(
+            f"Slack does not accept the token ({error.code}, {error.method}). Take a new one from "
+            "your app's page: SLACK_BOT_TOKEN under OAuth & Permissions, SLACK_APP_TOKEN (scope "
+            "connections:write) under Basic Information."
+        )
+    except SlackError as error:
+        return _cannot_start(f"Slack cannot be reached ({error.code}, {error.method}).")
+    except StoreUnavailable as error:
+        return _cannot_start(f"DATA_DIR cannot be used ({error}).")
+    except OSError as error:
+        return _cannot_start(f"The port cannot be opened ({error.strerror}).")
+    return 0
+
+
+def _cannot_start(why: str) -> int:
+    sys.stderr.write(f"The bot cannot start: {why}\n")
+    return CANNOT_START
+
+
+def _playground(kind: str, chosen: argparse.Namespace) -> int:
+    try:
+        from bot.playground import demo
+    except ModuleNotFoundError as error:
+        return _cannot_start(
+            f"the playground needs {error.name}; `make demo` installs it, or: "
+            "pip install 'claude-in-slack[playground]'."
+        )
+    try:
+        match kind:
+            case "demo":
+                return asyncio.run(demo.demo(live=chosen.live))
+            case "ask":
+                return asyncio.run(demo.ask(chosen.ask, live=chosen.live))
+            case _:
+                return asyncio.run(demo.playground(live=chosen.live))
+    except KeyboardInterrupt:
+        return 130

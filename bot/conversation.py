@@ -1,0 +1,284 @@
+"""A Slack thread → the messages that Claude reads; the newest ones when it is long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot import blocks, logs, markdown
+from bot.errors import RateLimited, SlackError
+from bot.pacing import Pacer
+from bot.slack import Mark, Slack, SlackMessage, Workspace
+from bot.turn import Message, Question
+
+log = logging.getLogger(__name__)
+
+READ_SLOT_TIMEOUT_S: Final = 2.0
+READ_TIMEOUT_S: Final = 20.0
+NAMES_TIMEOUT_S: Final = 2.0
+THREAD_PAGES: Final = 10
+THREAD_PAGE: Final = 1_000
+DIRECT_PAGE: Final = 100
+NAMES_KEPT: Final = 5_000
+CHARACTERS_PER_TOKEN: Final = 3
+"""A careful estimate for current tokenizers, in UTF-8 bytes."""
+
+UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
+UNREAD_FILES: Final = "I cannot read attached files yet, so I saw only the text."
+SAID: Final = frozenset({"file_share", "thread_broadcast", "bot_message", "me_message"})
+"""Subtypes that are still somebody saying something; joins, topics and the like are not."""
+
+_ENTITY = re.compile(r"<([^<>\n]+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What goes to Claude, and what the person must be told about it."""
+
+    messages: list[Message]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One message of the thread, before names and roles are settled."""
+
+    own: bool
+    speaker: str | None
+    bot_name: str | None
+    text: str
+
+
+class Names:
+    """How people are called, remembered for the latest few thousand of them."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    async def look_up(self, workspace: Workspace, users: Iterable[str]) -> dict[str, str]:
+        """The display name of each user; the id where Slack does not tell in time."""
+        team = workspace.identity.team
+        wanted = set(users)
+        missing = [user for user in wanted if (team, user) not in self._known]
+        tasks = [asyncio.create_task(self._learn(workspace, user)) for user in missing]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=NAMES_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+        return {user: self._known.get((team, user), user) for user in wanted}
+
+    async def _learn(self, workspace: Workspace, user: str) -> None:
+        try:
+            name = await workspace.display_name(user)
+        except SlackError as error:
+            logs.warning(log, "name_unknown", user=user, code=error.code)
+            return
+        self._known[(workspace.identity.team, user)] = _one_line(name)
+        if len(self._known) > NAMES_KEPT:
+            self._known.popitem(last=False)
+
+
+class Conversations:
+    """Reads what was said before a question."""
+
+    def __init__(
+        self, slack: Slack, pacer: Pacer, *, context_tokens: int, dm_gap_hours: float
+    ) -> None:
+        self._slack = slack
+        self._pacer = pacer
+        self._context_tokens = context_tokens
+        self._dm_gap_s = dm_gap_hours * 3_600
+        self._names = Names()
+
+    async def read(self, question: Question) -> Conversation:
+        """The conversation that ends with `question`. Never fails: what was not read is said."""
+        notes = [UNREAD_FILES] if question.files else []
+        history: list[SlackMessage] = []
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                history = await self._history(question)
+        except (SlackError, TimeoutError) as error:
+            self._unread(question, error)
+            notes.append(UNREAD_THREAD)
+        workspace = self._slack.of(question.team)
+        lines = [line for message in history if (line := _line(message, workspace, question))]
+        asked = _Line(own=False, speaker=question.user, bot_name=None, text=question.text)
+        kept, left_out = _newest([*lines, asked], self._context_tokens)
+        return Conversation(await self._messages(workspace, question, kept, left_out), notes)
+
+    def _unread(self, question: Question, error: Exception) -> None:
+        if isinstance(error, RateLimited):
+            self._pacer.pause_reads(question.team, error.retry_after_s)
+        code = error.code if isinstance(error, SlackError) else "timeout"
+        logs.warning(log, "thread_unread", code=code)
+
+    async def _history(self, question: Question) -> list[SlackMessage]:
+        """What Slack has before the question, oldest first."""
+        if question.thread_ts is not None and question.thread_ts != question.ts:
+            return await self._thread(question, question.thread_ts)
+        if question.surface == "direct" and question.thread_ts is None:
+            return await self._direct(question)
+        return []
+
+    async def _thread(self, question: Question, thread_ts: str) -> list[SlackMessage]:
+        workspace = self._slack.of(question.team)
+        found: dict[str, SlackMessage] = {}
+        cursor: str | None = None
+        for _ in range(THREAD_PAGES):
+            await self._slot(question)
+            page, cursor = await workspace.thread_page(
+                question.channel, thread_ts, latest=question.ts, limit=THREAD_PAGE, cursor=cursor
+            )
+            found |= {str(message.get("ts")): message for message in page}
+            if cursor is None:
+                break
+        return _before(found.values(), question)
+
+    async def _direct(self, question: Question) -> list[SlackMessage]:
+        """A flat direct message is one conversation, back to a long silence."""
+        await self._slot(question)
+        page, _ = await self._slack.of(question.team).history_page(
+            question.channel, latest=question.ts, limit=DIRECT_PAGE
+        )
+        kept: list[SlackMessage] = []
+        later = _seconds(question.ts)
+        for message in reversed(_before(page, question)):
+            at = _seconds(str(message.get("ts")))
+            if later - at > self._dm_gap_s:
+                break
+            kept.append(message)
+            later = at
+        return kept[::-1]
+
+    async def _slot(self, question: Question) -> None:
+        if not await self._pacer.read(question.team, READ_SLOT_TIMEOUT_S):
+            raise TimeoutError
+
+    async def _messages(
+        self, workspace: Workspace, question: Question, lines: Sequence[_Line], left_out: int
+    ) -> list[Message]:
+        identity = workspace.identity
+        people = {line.speaker for line in lines if line.speaker}
+        mentioned = {user for line in lines for user in re.findall(r"<@([UW]\w+)", line.text)}
+        wanted = mentioned - {identity.bot_user_id}
+        named = question.surface == "channel"
+        if named:
+            wanted |= people
+        names = await self._names.look_up(workspace, wanted)
+
+        def say(line: _Line) -> Message:
+            if line.own:
+                return Message("assistant", line.text)
+            text = plain_text(line.text, identity.bot_user_id, lambda user: names.get(user, user))
+            if line.bot_name is not None:
+                text = f"[{line.bot_name} (bot)] {text}"
+            elif named and line.speaker:
+                text = f"[{names.get(line.speaker, line.speaker)}] {text}"
+            return Message("user", text)
+
+        said = [say(line) for line in lines]
+        if left_out:
+            said.insert(0, Message("user", f"[… {left_out} earlier messages left out …]"))
+        return _alternating(said)
+
+
+def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> str:
+    """Slack's mrkdwn as plain text: mentions as names, links as they lead, entities unescaped.
+
+    The bot's own mention is removed where it only addresses the bot (at either end), and named
+    where it is part of the sentence. docs.slack.dev/messaging/formatting-message-text
+    """
+    own = rf"<@{re.escape(bot_user_id)}(?:\|[^>]*)?>"
+    trimmed = re.sub(rf"^(?:\s*{own}[,:]?)+\s*|\s*(?:{own}\s*)+$", "", text)
+
+    def entity(match: re.Match[str]) -> str:
+        target, _, label = match[1].partition("|")
+        if target.startswith("@"):
+            return "@Claude" if target[1:] == bot_user_id else f"@{name_of(target[1:])}"
+        if target.startswith("#"):
+            return f"#{label or target[1:]}"
+        if target.startswith("!"):
+            return label or f"@{target[1:].split('^')[0]}"
+        target = target.removeprefix("mailto:")
+        return f"{label} ({target})" if label and label != target else target
+
+    return markdown.unescape(_ENTITY.sub(entity, trimmed)).strip()
+
+
+def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _Line | None:
+    """What `message` contributes; None if nobody said anything in it."""
+    subtype = message.get("subtype")
+    if subtype is not None and subtype not in SAID:
+        return None
+    identity = workspace.identity
+    bot_id = message.get("bot_id")
+    own = message.get("user") == identity.bot_user_id or (
+        bot_id is not None and bot_id == identity.bot_id
+    )
+    found = message.get("blocks")
+    rich = found if isinstance(found, list) else []
+    if own:
+        mark = Mark.of(message)
+        if mark is not None and mark.turn == str(question.key):
+            return None
+        text = blocks.to_text(rich, own=True) if rich else str(message.get("text") or "")
+    else:
+        text = str(message.get("text") or "") or markdown.escape(blocks.to_text(rich))
+    if not text.strip():
+        return None
+    bot_name = None if own or bot_id is None else _bot_name(message)
+    return _Line(own=own, speaker=message.get("user"), bot_name=bot_name, text=text)
+
+
+def _bot_name(message: SlackMessage) -> str:
+    profile = message.get("bot_profile")
+    name = profile.get("name") if isinstance(profile, dict) else message.get("username")
+    return _one_line(str(name or "an app"))
+
+
+def _one_line(name: str) -> str:
+    """A name that cannot look like another speaker's line."""
+    return " ".join(name.replace("[", "(").replace("]", ")").split())[:80]
+
+
+def _before(messages: Iterable[SlackMessage], question: Question) -> list[SlackMessage]:
+    """`messages` older than the question, oldest first. ts are strings of one shape: they sort."""
+    older = [message for message in messages if str(message.get("ts")) < question.ts]
+    return sorted(older, key=lambda message: str(message.get("ts")))
+
+
+def _seconds(ts: str) -> int:
+    return int(ts.partition(".")[0])
+
+
+def _newest(lines: Sequence[_Line], context_tokens: int) -> tuple[list[_Line], int]:
+    """The newest lines that fit, the last one always; and how many were left out."""
+    size = 0
+    kept = 0
+    for line in reversed(lines):
+        size += len(line.text.encode("utf-8", "replace")) // CHARACTERS_PER_TOKEN + 8
+        if kept and size > context_tokens:
+            break
+        kept += 1
+    return list(lines[len(lines) - kept :]), len(lines) - kept
+
+
+def _alternating(messages: Iterable[Message]) -> list[Message]:
+    """Valid for the API: roles alternate, the first and the last are the user's, none is empty."""
+    merged: list[Message] = []
+    for message in messages:
+        if not message.text.strip():
+            continue
+        if merged and merged[-1].role == message.role:
+            joined = f"{merged[-1].text}\n\n{message.text}"
+            merged[-1] = Message(message.role, joined)
+        else:
+            merged.append(message)
+    if merged and merged[0].role == "assistant":
+        merged.insert(0, Message("user", "(The conversation begins with your message.)"))
+    return merged

@@ -1,0 +1,172 @@
+"""A small error tree, named after what the caller can do.
+
+Each class has one fixed sentence for the person who asked. Exception text is for the log: it is
+never shown (design law 8).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BotError(Exception):
+    """Something that this bot knows how to end well."""
+
+    sentence: ClassVar[str] = "Something went wrong on my side. Please ask again."
+
+
+# --- before anything runs ---------------------------------------------------------------------
+
+
+class ConfigError(BotError):
+    """The settings are wrong; `problems` names every one. Mend them and start again."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class StoreUnavailable(BotError):
+    """The store did not answer in time. Nothing was accepted: let Slack deliver again."""
+
+
+class Draining(BotError):
+    """The process is going away and accepts nothing new: let Slack deliver elsewhere."""
+
+
+# --- Slack ------------------------------------------------------------------------------------
+
+
+class SlackError(BotError):
+    """Slack refused a call. `code` is Slack's own word for why."""
+
+    def __init__(self, method: str, code: str) -> None:
+        super().__init__(f"{method}: {code}")
+        self.method = method
+        self.code = code
+
+
+class RateLimited(SlackError):
+    """Wait `retry_after_s`, then the same call may succeed."""
+
+    def __init__(self, method: str, code: str, retry_after_s: float) -> None:
+        super().__init__(method, code)
+        self.retry_after_s = retry_after_s
+
+
+class Doubtful(SlackError):
+    """No clear answer: the call may or may not have taken effect. Look before repeating a post."""
+
+
+class Transient(SlackError):
+    """Slack failed and says so; the same call may succeed in a moment."""
+
+
+class MessageGone(SlackError):
+    """Somebody deleted the message. Stop writing to it."""
+
+
+class NotEditable(SlackError):
+    """This message cannot be edited (any more). Go on in a new one."""
+
+
+class TooLong(SlackError):
+    """The content is over Slack's limits. Send less of it."""
+
+
+class BlocksRefused(SlackError):
+    """Slack does not accept these blocks. Send plain text instead."""
+
+
+class ChannelClosed(SlackError):
+    """Nothing can be posted there: archived, left, restricted. The turn is over."""
+
+
+class AuthFailed(SlackError):
+    """The token is wrong, revoked, or lacks a scope. The operator must act."""
+
+
+# --- Claude -----------------------------------------------------------------------------------
+
+
+class ClaudeError(BotError):
+    """Claude cannot answer. `retryable`: the same request may succeed in a moment."""
+
+    sentence = "Claude could not answer this. Please try again in a minute."
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class ClaudeBusy(ClaudeError):
+    """Overloaded or rate limited."""
+
+    sentence = "Claude is very busy right now. Please try again in a few minutes."
+    retryable = True
+
+
+class ClaudeFailing(ClaudeError):
+    """Claude's service answered with an error of its own."""
+
+    sentence = "Claude's service has a problem right now. Please try again in a minute."
+    retryable = True
+
+
+class ClaudeUnreachable(ClaudeError):
+    """No connection to Claude."""
+
+    sentence = "I could not reach Claude. Please try again in a minute."
+    retryable = True
+
+
+class ClaudeSilent(ClaudeError):
+    """Connected, but no first event came in time."""
+
+    sentence = "Claude did not start to answer in time. Please try again."
+    retryable = True
+
+
+class ClaudeStalled(ClaudeError):
+    """The stream stood still for too long."""
+
+    sentence = "Claude stopped in the middle of the reply and did not go on."
+    retryable = True
+
+
+class ClaudeInterrupted(ClaudeError):
+    """The stream broke before Claude said that it was done."""
+
+    sentence = "The connection to Claude broke in the middle of the reply."
+    retryable = True
+
+
+class ClaudeTooSlow(ClaudeError):
+    """The reply took longer than one reply may."""
+
+    sentence = "This reply took too long, so I stopped it."
+
+
+class ClaudeMisconfigured(ClaudeError):
+    """The key, the model or the account is wrong. The operator must act."""
+
+    sentence = "I am not set up correctly to reach Claude. Please tell the people who run this bot."
+
+
+class ClaudeOutOfCredit(ClaudeError):
+    """The account's spending limit is reached."""
+
+    sentence = "The spending limit for Claude is reached. Please tell the people who run this bot."
+
+
+class ConversationTooLong(ClaudeError):
+    """Claude refused the request as too long."""
+
+    sentence = "This conversation is too long for Claude. Please start a new thread."
+
+
+class ClaudeRejected(ClaudeError):
+    """Claude's service does not accept this request; sending it again changes nothing."""
+
+    sentence = "Claude did not accept this request. Please ask in another way."

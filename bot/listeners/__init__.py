@@ -1,0 +1,60 @@
+"""Slack's events → turns. One file per surface; `register` binds them all."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from slack_bolt.async_app import AsyncApp, AsyncBoltContext
+from slack_bolt.response import BoltResponse
+
+from bot import logs
+from bot.errors import BotError, Draining, StoreUnavailable
+from bot.listeners import mentions, messages
+from bot.turns import Turns
+
+log = logging.getLogger(__name__)
+
+
+def register(app: AsyncApp, turns: Turns) -> None:
+    """Bind every listener. The first that matches runs, so the catch-all comes last."""
+    app.middleware(_drop_echoes)
+    app.error(_on_error)
+    mentions.register(app, turns)
+    messages.register(app, turns)
+    app.event(re.compile(".*"))(_nothing_to_do)
+
+
+async def _drop_echoes(
+    body: dict[str, Any], context: AsyncBoltContext, next: Callable[[], Awaitable[None]]
+) -> BoltResponse | None:
+    """Our own posts and edits come back as events, and so do other bots' messages: none of them
+    asks anything, and an answer could start a loop. Deletions pass: a reply may be among them."""
+    if body.get("type") == "app_rate_limited":
+        logs.warning(log, "events_rate_limited", minute=body.get("minute_rate_limited"))
+        return BoltResponse(status=200)
+    event = body.get("event")
+    if not isinstance(event, dict) or event.get("subtype") == "message_deleted":
+        await next()
+        return None
+    own = event.get("user") == context.bot_user_id
+    if own or event.get("bot_id") or event.get("subtype") in ("message_changed", "bot_message"):
+        return BoltResponse(status=200)
+    await next()
+    return None
+
+
+async def _on_error(error: Exception) -> BoltResponse:
+    """Anything but 200 makes Slack deliver again (in Socket Mode: nothing is acknowledged)."""
+    if isinstance(error, StoreUnavailable | Draining):
+        logs.warning(log, "not_accepted", kind=type(error).__name__, detail=str(error))
+        return BoltResponse(status=503)
+    kind = "listener_failed" if isinstance(error, BotError) else "listener_crashed"
+    log.error(kind, exc_info=error)
+    return BoltResponse(status=500)
+
+
+async def _nothing_to_do() -> None:
+    """Bolt answers an event without a listener with 404, and Slack would deliver it again."""

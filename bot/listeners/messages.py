@@ -1,0 +1,42 @@
+"""Direct messages, deletions, and the twin that a mention has among the message events."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from slack_bolt.async_app import AsyncApp, AsyncBoltContext
+
+from bot.listeners.question import from_event
+from bot.turn import Surface
+from bot.turns import Turns
+
+ASKING: Final = frozenset({None, "file_share", "thread_broadcast", "me_message"})
+"""Subtypes with which a person says something; a message with files has one of its own."""
+
+
+def register(app: AsyncApp, turns: Turns) -> None:
+    @app.event("message")
+    async def on_message(
+        event: dict[str, Any], body: dict[str, Any], context: AsyncBoltContext
+    ) -> None:
+        if event.get("subtype") == "message_deleted":
+            team = context.authorize_result.team_id if context.authorize_result else None
+            channel, ts = event.get("channel"), event.get("deleted_ts")
+            turns.message_deleted(str(team), str(channel), str(ts))
+            return
+        surface = _surface(event, str(context.bot_user_id))
+        if surface is None or event.get("subtype") not in ASKING:
+            return
+        if (question := from_event(event, body, context, surface)) is not None:
+            await turns.accept(question)
+
+
+def _surface(event: dict[str, Any], bot_user_id: str) -> Surface | None:
+    """Where the bot is asked; None if the message is not for it.
+
+    A mention comes as `app_mention` too; whichever is first is answered, the other is dropped.
+    """
+    if event.get("channel_type") == "im" or str(event.get("channel")).startswith("D"):
+        return "direct"
+    mentioned = f"<@{bot_user_id}" in str(event.get("text") or "")
+    return "channel" if mentioned else None

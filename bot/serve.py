@@ -1,0 +1,220 @@
+"""HTTP or Socket Mode, health, signals → drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import logs
+from bot.app import Bot, build
+from bot.config import Settings
+from bot.errors import BotError
+from bot.slack import call
+
+log = logging.getLogger(__name__)
+
+EVENTS_PATH: Final = "/slack/events"
+BODY_BYTES: Final = 4 * 1024 * 1024
+HEALTH_TIMEOUT_S: Final = 2.0
+AUTH_CHECK_EVERY_S: Final = 60.0
+HTTP_SHUTDOWN_S: Final = 2.0
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then drain; a second signal does not wait for the replies."""
+    stop, force = asyncio.Event(), asyncio.Event()
+    _on_signals(stop, force)
+    async with running(settings) as server:
+        logs.event(log, "ready", mode=server.mode, port=server.port, team=server.team)
+        await stop.wait()
+        logs.event(log, "draining", grace_s=settings.shutdown_grace_s)
+        await _first(server.drain(settings.shutdown_grace_s), force.wait())
+    logs.event(log, "stopped")
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Server]:
+    """The bot, listening; closed on leaving. Raises what `app.build` raises, and OSError when the
+    port is taken."""
+    async with build(settings) as bot:
+        server = Server(settings, bot)
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.close()
+
+
+class Server:
+    """What Slack and the host talk to."""
+
+    def __init__(self, settings: Settings, bot: Bot) -> None:
+        self._settings = settings
+        self._bot = bot
+        self._runner: web.AppRunner | None = None
+        self._socket: AsyncSocketModeHandler | None = None
+        self._verifier = SignatureVerifier(settings.slack_signing_secret or "unused")
+        self._auth_checked_at = 0.0
+        self.port: int | None = None
+
+    @property
+    def mode(self) -> str:
+        return "socket" if self._settings.socket_mode else "http"
+
+    @property
+    def team(self) -> str:
+        identity = self._bot.workspace.identity
+        return identity.team_name or identity.team
+
+    async def start(self) -> None:
+        await self._bot.turns.recover()
+        if self._settings.port is not None:
+            await self._listen(self._settings.port)
+        if self._settings.socket_mode:
+            await self._connect()
+
+    async def drain(self, grace_s: float) -> None:
+        """Stop the intake, let replies finish, settle the others; within `grace_s`."""
+        self._bot.turns.draining = True
+        if self._socket is not None:
+            await self._socket.close_async()
+        await self._bot.turns.drain(grace_s)
+
+    async def idle(self) -> None:
+        """Return when no turn is under way."""
+        await self._bot.turns.idle()
+
+    async def close(self) -> None:
+        if self._socket is not None and not self._socket.client.closed:
+            await self._socket.close_async()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._bot.turns.drain(0.0)
+
+    async def _listen(self, port: int) -> None:
+        web_app = web.Application(client_max_size=BODY_BYTES)
+        web_app.router.add_get("/healthz", self._healthz)
+        web_app.router.add_get("/readyz", self._readyz)
+        if not self._settings.socket_mode:
+            web_app.router.add_post(EVENTS_PATH, self._slack_events)
+        self._runner = web.AppRunner(
+            web_app, access_log=None, handle_signals=False, shutdown_timeout=HTTP_SHUTDOWN_S
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "0.0.0.0", port).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _connect(self) -> None:
+        """Open the socket. A wrong app token is reported here; later failures are retried."""
+        client = AsyncWebClient(base_url=self._settings.slack_api_url)
+        token = self._settings.slack_app_token or ""
+        opened = await call(
+            "apps.connections.open", lambda: client.apps_connections_open(app_token=token)
+        )
+        self._socket = AsyncSocketModeHandler(
+            self._bot.bolt, token, logger=logging.getLogger("slack_sdk.socket"), web_client=client
+        )
+        self._socket.client.wss_uri = str(opened["url"])
+        await self._socket.connect_async()
+
+    async def _slack_events(self, request: web.Request) -> web.StreamResponse:
+        """Verify, then hand over to Bolt, whose own checks answer 500 to a timestamp that is not
+        a number, to a signature that is not ASCII and to a malformed body."""
+        raw = await request.read()
+        if not self._signed(request, raw):
+            return web.Response(status=401, text="invalid signature")
+        try:
+            bolt_request = await to_bolt_request(request)
+            well_formed = _is_well_formed(bolt_request.body)
+        except (ValueError, TypeError, AttributeError, LookupError):
+            well_formed = False
+        if not well_formed:
+            return web.Response(status=400, text="malformed body")
+        return await to_aiohttp_response(await self._bot.bolt.async_dispatch(bolt_request))
+
+    def _signed(self, request: web.Request, raw: bytes) -> bool:
+        timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
+        signature = request.headers.get("X-Slack-Signature", "")
+        if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
+            return False
+        try:
+            return self._verifier.is_valid(raw, timestamp, signature)
+        except UnicodeDecodeError:
+            return False
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        """200 when new questions would be answered, else 503 with what is missing."""
+        checks: dict[str, Callable[[], Awaitable[bool]]] = {
+            "store": self._store_answers,
+            "slack": self._token_is_valid,
+            "socket": self._socket_is_open,
+        }
+        missing = [name for name, check in checks.items() if not await _within(check())]
+        if self._bot.turns.draining:
+            missing.append("draining")
+        return web.json_response(
+            {"ok": not missing, "missing": missing}, status=503 if missing else 200
+        )
+
+    async def _store_answers(self) -> bool:
+        await self._bot.store.ping()
+        return True
+
+    async def _token_is_valid(self) -> bool:
+        """Asks Slack at most once a minute."""
+        now = asyncio.get_running_loop().time()
+        if self._auth_checked_at and now - self._auth_checked_at < AUTH_CHECK_EVERY_S:
+            return True
+        await self._bot.workspace.check()
+        self._auth_checked_at = now
+        return True
+
+    async def _socket_is_open(self) -> bool:
+        return self._socket is None or bool(await self._socket.client.is_connected())
+
+
+def _is_well_formed(body: Any) -> bool:
+    if not isinstance(body, dict):
+        return False
+    return body.get("type") != "event_callback" or isinstance(body.get("event"), dict)
+
+
+async def _within(check: Awaitable[bool]) -> bool:
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            return await check
+    except (BotError, TimeoutError):
+        return False
+
+
+def _on_signals(stop: asyncio.Event, force: asyncio.Event) -> None:
+    def on_signal() -> None:
+        (force if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+
+
+async def _first(*waiting: Awaitable[Any]) -> None:
+    """Return when one of them is done; the others are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in waiting]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,135 @@
+"""The words everybody shares: a question, its key, how it ended, what Claude sends meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Surface = Literal["channel", "direct"]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnKey:
+    """One run of one question; what is claimed, so that a message is answered once.
+
+    `ts` is the asking message's: an `app_mention` and its twin `message` event share it, while
+    their `event_id` differs (docs.slack.dev/reference/events/app_mention). Run 0 is the event;
+    later runs are for whoever asks the same message again.
+    """
+
+    team: str
+    channel: str
+    ts: str
+    run: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.team}:{self.channel}:{self.ts}:{self.run}"
+
+    @classmethod
+    def parse(cls, value: str) -> TurnKey:
+        """The key that `str(key)` wrote. Raises ValueError for anything else."""
+        team, channel, ts, run = value.split(":")
+        return cls(team, channel, ts, int(run))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What somebody asks: where, who and (except in the journal) the text as Slack sent it."""
+
+    team: str
+    channel: str
+    user: str
+    ts: str
+    surface: Surface
+    thread_ts: str | None = None
+    """The root of the thread that the message came in; None when it came outside one."""
+    user_team: str | None = None
+    is_shared: bool = False
+    """The channel is shared with another organisation (Slack Connect)."""
+    run: int = 0
+    text: str = field(default="", repr=False)
+    files: int = 0
+    """How many files came with the message."""
+
+    @property
+    def key(self) -> TurnKey:
+        return TurnKey(self.team, self.channel, self.ts, self.run)
+
+    @property
+    def reply_thread_ts(self) -> str | None:
+        """The thread that the reply belongs to; None: straight below, in a flat direct message."""
+        if self.thread_ts is None and self.surface == "channel":
+            return self.ts
+        return self.thread_ts
+
+
+class Outcome(StrEnum):
+    """How a turn ended."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of the conversation as Claude reads it."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request; `input` counts neither cache reads nor cache writes."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Claude has accepted the request and will write."""
+
+    model: str
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """Claude thinks before it writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More of the reply."""
+
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """An attempt failed before any text; the next one comes in `wait_s` seconds."""
+
+    reason: str
+    wait_s: float
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The stream is complete: Claude gave its reason to stop."""
+
+    stop_reason: str
+    usage: Usage
+    model: str
+
+
+ClaudeEvent = Started | Thinking | Text | Retrying | Done
