@@ -1,0 +1,1 @@
+"""The bot against a Slack and a Claude of our own, on loopback ports."""
