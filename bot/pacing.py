@@ -142,12 +142,18 @@ class Pacer:
         """Seconds until a message may be posted in `channel`."""
         return self._post_budget(team, channel).wait_s()
 
+    def book_post(self, team: str, channel: str) -> bool:
+        """Take the channel's next post if it is free now."""
+        budget = self._post_budget(team, channel)
+        if budget.wait_s() > 0:
+            return False
+        budget.spend()
+        return True
+
     async def post(self, team: str, channel: str) -> None:
         """Wait for the channel's next post: one a second (special tier of chat.postMessage)."""
-        budget = self._post_budget(team, channel)
-        while (wait_s := budget.wait_s()) > 0:
-            await self.clock.sleep(wait_s)
-        budget.spend()
+        while not self.book_post(team, channel):
+            await self.clock.sleep(self.post_wait_s(team, channel))
         self._forget_idle_channels()
 
     async def read(self, team: str, timeout_s: float) -> bool:

@@ -145,7 +145,8 @@ class Server:
     def _signed(self, request: web.Request, raw: bytes) -> bool:
         timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
         signature = request.headers.get("X-Slack-Signature", "")
-        if not (timestamp.isascii() and timestamp.isdigit() and signature.isascii()):
+        numeric = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
+        if not (numeric and signature.isascii()):
             return False
         try:
             return self._verifier.is_valid(raw, timestamp, signature)
@@ -187,7 +188,7 @@ class Server:
 
 
 def _is_well_formed(body: Any) -> bool:
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not body:
         return False
     return body.get("type") != "event_callback" or isinstance(body.get("event"), dict)
 

@@ -36,7 +36,7 @@ async def _drop_echoes(
         logs.warning(log, "events_rate_limited", minute=body.get("minute_rate_limited"))
         return BoltResponse(status=200)
     event = body.get("event")
-    if not isinstance(event, dict) or event.get("subtype") == "message_deleted":
+    if not isinstance(event, dict) or messages.deleted_ts(event) is not None:
         await next()
         return None
     own = event.get("user") == context.bot_user_id

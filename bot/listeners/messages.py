@@ -19,16 +19,28 @@ def register(app: AsyncApp, turns: Turns) -> None:
     async def on_message(
         event: dict[str, Any], body: dict[str, Any], context: AsyncBoltContext
     ) -> None:
-        if event.get("subtype") == "message_deleted":
+        if (ts := deleted_ts(event)) is not None:
             team = context.authorize_result.team_id if context.authorize_result else None
-            channel, ts = event.get("channel"), event.get("deleted_ts")
-            turns.message_deleted(str(team), str(channel), str(ts))
+            turns.message_deleted(str(team), str(event.get("channel")), ts)
             return
         surface = _surface(event, str(context.bot_user_id))
         if surface is None or event.get("subtype") not in ASKING:
             return
         if (question := from_event(event, body, context, surface)) is not None:
             await turns.accept(question)
+
+
+def deleted_ts(event: dict[str, Any]) -> str | None:
+    """The ts of the message whose deletion `event` tells, if it does.
+
+    A message with replies is not deleted but becomes a "tombstone", told as a change.
+    """
+    match event:
+        case {"subtype": "message_deleted", "deleted_ts": ts}:
+            return str(ts)
+        case {"subtype": "message_changed", "message": {"subtype": "tombstone", "ts": ts}}:
+            return str(ts)
+    return None
 
 
 def _surface(event: dict[str, Any], bot_user_id: str) -> Surface | None:

@@ -10,14 +10,13 @@ from bot import logs
 from bot.errors import BotError, Draining, StoreUnavailable
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, TurnKey
-from bot.turns.run import End, Means, Run
+from bot.turns.run import INTERRUPTED, End, Means, Run
 
 log = logging.getLogger(__name__)
 
 ACCEPT_TIMEOUT_S: Final = 2.0
 SETTLE_SHARE: Final = 0.4
 """Of the shutdown grace, for showing the interrupted replies' last state."""
-INTERRUPTED: Final = "Interrupted by a restart of the bot. Please ask again."
 
 
 class Turns:

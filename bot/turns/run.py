@@ -27,13 +27,14 @@ from bot.errors import (
 from bot.live_message import THINKING, LiveMessage, Report
 from bot.pacing import Pacer
 from bot.policy import Policy
-from bot.slack import Slack
+from bot.slack import Mark, Slack
 from bot.store import OpenTurn, Store
 from bot.turn import ClaudeEvent, Done, Outcome, Question, Retrying, Text
 
 log = logging.getLogger(__name__)
 
-LOST_AFTER_S: Final = 24 * 3_600
+RECOVER_WITHIN_S: Final = 15 * 60
+"""An older question is not answered again: whoever asked has helped themselves by then."""
 
 HINT: Final = "Hi! Mention me together with a question, and I will answer here."
 HINT_DIRECT: Final = "Hi! Write me a question, and I will answer it here."
@@ -42,6 +43,7 @@ EMPTY: Final = "Claude had nothing to say to that. Please ask in another way."
 TRUNCATED: Final = "Claude stopped here: the reply reached its maximum length."
 CONTEXT_FULL: Final = "Claude stopped here: this conversation has become too long for it."
 REFUSED: Final = "Claude declined to answer this."
+INTERRUPTED: Final = "Interrupted by a restart of the bot. Please ask again."
 RESTARTED: Final = "Started again after a restart…"
 UNEXPECTED: Final = BotError.sentence
 
@@ -74,6 +76,7 @@ class Run:
         self._means = means
         self.question = question
         self._entry = entry
+        self._existing = dict(entry.messages) if entry is not None else {}
         self._live: LiveMessage | None = None
         self._stopped: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._remove = False
@@ -94,6 +97,7 @@ class Run:
     async def run(self) -> Outcome | None:
         """Answer the question; how it ended, or None if the journal entry must stay open."""
         if self._entry is not None and not await self._read_again(self._entry):
+            await self._delete_messages()
             return Outcome.GONE
         enterprise = self._means.slack.of(self.question.team).identity.enterprise
         if (refusal := self._means.policy.refusal(self.question, enterprise)) is not None:
@@ -107,7 +111,7 @@ class Run:
                 self.question,
                 note_message=self._note_message,
                 on_broken=self._on_broken,
-                existing=self._entry.messages if self._entry else None,
+                existing=self._existing,
             )
             async with live:
                 self._live = live
@@ -205,27 +209,35 @@ class Run:
         return HINT_DIRECT if self.question.surface == "direct" else HINT
 
     async def _read_again(self, entry: OpenTurn) -> bool:
-        """Get the question's text back from Slack, since the journal holds none; False if it is
-        gone or too old to be answered now."""
-        if self._means.clock.wall() - entry.accepted_at > LOST_AFTER_S:
-            return False
-        text = await self._text_in_slack(entry.question)
-        if text is None:
-            return False
-        self.question = replace(entry.question, text=text)
-        return True
-
-    async def _text_in_slack(self, question: Question) -> str | None:
+        """Get the question's text and the reply's messages back from Slack, since the journal
+        holds no text and a kill may have come between a post and its note; False if the question
+        is gone."""
+        if self._means.clock.wall() - entry.accepted_at > RECOVER_WITHIN_S:
+            self.stop(End(Outcome.INTERRUPTED, INTERRUPTED))
+        question = entry.question
         workspace = self._means.slack.of(question.team)
+        found = False
         try:
             async for message in workspace.since(
                 question.channel, question.reply_thread_ts, question.ts
             ):
                 if message.get("ts") == question.ts:
-                    return str(message.get("text") or "")
+                    found = True
+                    self.question = replace(question, text=str(message.get("text") or ""))
+                mark = Mark.of(message)
+                if mark is not None and mark.turn == str(question.key):
+                    self._existing[mark.part] = str(message.get("ts"))
         except (MessageGone, ChannelClosed):
-            return None
-        return None
+            return False
+        return found
+
+    async def _delete_messages(self) -> None:
+        workspace = self._means.slack.of(self.question.team)
+        for ts in self._existing.values():
+            try:
+                await workspace.delete(self.question.channel, ts)
+            except SlackError as error:
+                logs.warning(log, "message_stays", code=error.code)
 
     async def _decline(self, refusal: str) -> None:
         workspace = self._means.slack.of(self.question.team)

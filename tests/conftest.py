@@ -1,0 +1,159 @@
+"""The world of a test: the Slack emulator, the scripted Claude and the real bot, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import config, serve
+from bot.markdown import WORD_JOINER
+from bot.playground.claude import ScriptedClaude
+from bot.playground.slack import Message, SlackEmulator
+
+FAST = 4_000.0
+"""Tokens per second of a scripted reply that a test does not want to watch."""
+
+
+def environment(slack: SlackEmulator, claude: ScriptedClaude, data_dir: Path) -> dict[str, str]:
+    """What the bot reads at start, in HTTP mode."""
+    return {
+        "SLACK_BOT_TOKEN": "xoxb-emulator",
+        "SLACK_SIGNING_SECRET": "emulator-signing-secret",
+        "SLACK_API_URL": slack.api_url,
+        "ANTHROPIC_API_KEY": "sk-ant-scripted",
+        "ANTHROPIC_BASE_URL": claude.base_url,
+        "DATA_DIR": str(data_dir),
+    }
+
+
+@dataclass
+class World:
+    """Everything around the bot, and the bot."""
+
+    slack: SlackEmulator
+    claude: ScriptedClaude
+    data_dir: Path
+    ada: str
+    bob: str
+    general: str
+    secret: str
+    dm: str
+    server: serve.Server | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def bot(self, **changes: Any) -> AsyncIterator[serve.Server]:
+        """The real bot in this process; `changes` are fields of Settings."""
+        settings = replace(config.read(self.env), **{"port": 0, **changes})
+        async with serve.running(settings) as server:
+            self.server = server
+            if not settings.socket_mode:
+                self.slack.events_url = f"http://127.0.0.1:{server.port}/slack/events"
+            yield server
+
+    async def ask(
+        self, text: str = "hello?", *, channel: str | None = None, thread_ts: str | None = None
+    ) -> str:
+        """Ada mentions the bot; the ts of her message."""
+        place = channel or self.general
+        mention = "" if place == self.dm else "<@U0BOT> "
+        return await self.slack.say(self.ada, place, f"{mention}{text}", thread_ts=thread_ts)
+
+    def replies(self, ts: str | None = None, channel: str | None = None) -> list[Message]:
+        """The bot's messages: in the thread of `ts`, or anywhere in the channel."""
+        found = self.slack.messages(channel or self.general, thread_ts=ts)
+        return [message for message in found if message.bot_id and not message.deleted]
+
+    def shown(self, ts: str | None = None, channel: str | None = None) -> str:
+        """What the bot's messages say now, joined, without what it adds at seams."""
+        return joined([message.sent_markdown for message in self.replies(ts, channel)])
+
+    async def until(self, predicate: Callable[[], object], timeout_s: float = 10.0) -> None:
+        await self.slack.wait_for(predicate, timeout_s=timeout_s)
+
+    async def until_says(self, words: str, ts: str | None = None, **where: Any) -> None:
+        """Until the bot's last message has `words` in it, wherever they stand."""
+        await self.until(lambda: words in "".join(m.shown for m in self.replies(ts, **where)[-1:]))
+
+    async def until_shown(
+        self, text: str, ts: str | None = None, *, timeout_s: float = 10.0, **where: Any
+    ) -> None:
+        """Until the bot's messages show exactly `text`, up to white space."""
+        await self.until(lambda: same(self.shown(ts, **where), text), timeout_s)
+
+    async def idle(self) -> None:
+        """Until Slack has delivered everything and the bot has nothing under way."""
+        assert self.server is not None
+        await self.until(self._delivered)
+        await self.server.idle()
+        await self.until(self._delivered)
+
+    def _delivered(self) -> bool:
+        taken = {one.event_id for one in self.slack.deliveries if one.status == 200}
+        return all(body["event_id"] in taken for body in self.slack.events)
+
+
+def joined(parts: list[str]) -> str:
+    """The parts of a reply as one text: fences that were closed and reopened at seams are whole."""
+    text = ""
+    for part in (part.replace(WORD_JOINER, "") for part in parts):
+        if text.rstrip().endswith("```") and part.lstrip().startswith("```") and _open(text):
+            text = text.rstrip().removesuffix("```")
+            part = part.lstrip().split("\n", 1)[1]
+        text += part
+    return text
+
+
+def _open(text: str) -> bool:
+    """Whether the last fence of `text` is a closing one that a reopening could undo."""
+    return text.count("\n```") + text.startswith("```") >= 2
+
+
+def same(left: str, right: str) -> bool:
+    return left.split() == right.split()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(SlackEmulator())
+        claude = await stack.enter_async_context(ScriptedClaude(tokens_per_second=FAST))
+        ada = slack.add_user("Ada Lovelace", display_name="ada")
+        bob = slack.add_user("Bob Martin", display_name="bob")
+        found = World(
+            slack=slack,
+            claude=claude,
+            data_dir=tmp_path,
+            ada=ada,
+            bob=bob,
+            general=slack.add_channel("general", members=[ada, bob]),
+            secret=slack.add_channel("secret", kind="group", members=[ada]),
+            dm=slack.add_dm(ada),
+            env=environment(slack, claude, tmp_path),
+        )
+        yield found
+        assert found.slack.notified == []
+        assert found.slack.unfurled == []
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("turn:")] == []
+
+
+@pytest.fixture
+async def bot(world: World) -> AsyncIterator[serve.Server]:
+    async with world.bot() as server:
+        yield server
+
+
+def prose(characters: int) -> str:
+    """Paragraphs of distinct sentences, about that long."""
+    sentences: list[str] = []
+    while sum(len(sentence) + 1 for sentence in sentences) < characters:
+        number = len(sentences)
+        ending = "\n\n" if number % 7 == 6 else ""
+        sentences.append(f"Sentence number {number} says something of its own.{ending}")
+    return " ".join(sentences)[:characters].strip()
