@@ -1,0 +1,228 @@
+"""The demo: the real bot as a subprocess between the emulator and the scripted Claude."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bot.playground import demo, exchange, world
+from bot.playground.claude import Reply, ScriptedClaude
+from bot.playground.exchange import same_text
+from bot.playground.process import WorldError
+from bot.playground.screen import Lines, Terminal
+from bot.playground.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Claude that writes faster than anybody wants to watch."""
+    monkeypatch.setattr(world, "TOKENS_PER_SECOND", 2_000.0)
+    monkeypatch.setattr(world, "FIRST_TOKEN_S", 0.05)
+    yield
+
+
+@pytest.mark.parametrize(
+    ("parts", "text", "same"),
+    [
+        pytest.param(["one two"], "one two", True, id="one message as it is"),
+        pytest.param(["one two\n"], "\none two", True, id="white space at the ends"),
+        pytest.param(["one", "two"], "one\n\ntwo", True, id="white space at the seam"),
+        pytest.param(["on", "e two"], "one two", True, id="a cut inside a word"),
+        pytest.param(["a <\u2060!channel>"], "a <!channel>", True, id="a harmless mention"),
+        pytest.param(
+            ["```py\na\n```", "```py\nb\n```"], "```py\na\nb\n```", True, id="a code block cut"
+        ),
+        pytest.param(
+            ["```py\na\n```", "```py\nb\n```"],
+            "```py\na\n```\n```py\nb\n```",
+            True,
+            id="two code blocks that were two from the start",
+        ),
+        pytest.param(
+            ["- x\n  ~~~\n  a\n  ~~~", "~~~\n  b\n  ~~~"],
+            "- x\n  ~~~\n  a\n  b\n  ~~~",
+            True,
+            id="a code block inside a list cut",
+        ),
+        pytest.param([], "", True, id="nothing at all"),
+        pytest.param([], "one", False, id="nothing of something"),
+        pytest.param(["one"], "one two", False, id="the end is missing"),
+        pytest.param(["one two two"], "one two", False, id="something twice"),
+        pytest.param(["one", "one", "two"], "one two", False, id="a message twice"),
+        pytest.param(["two", "one"], "one two", False, id="the wrong order"),
+        pytest.param(["one  two"], "one two", False, id="white space in the middle"),
+        pytest.param(["one\n```"], "one", False, id="a fence too many at the end"),
+    ],
+)
+def test_a_reply_is_compared_up_to_its_seams(parts: list[str], text: str, same: bool) -> None:
+    assert same_text(parts, text) is same
+
+
+@pytest.mark.timeout(90)
+async def test_the_demo_shows_four_whole_replies_and_ends_with_0(
+    fast: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await demo.demo(live=False) == 0
+    out = capsys.readouterr().out
+    assert not CONTROL.search(out)
+    for title in ("#general", "#general · thread", "Direct message", "#general · a long answer"):
+        assert f"\n{title}\n" in out
+    assert "message 1" in out and "edit 1" in out
+    assert "25,000" in out
+    assert "calls that Slack refused: 0" in out
+    assert "Every final text is what Claude wrote" in out
+
+
+@pytest.mark.timeout(90)
+async def test_a_question_of_ones_own_is_answered_whole(
+    fast: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await demo.ask("Is a < b & c?", live=False) == 0
+    assert "> Is a < b & c?" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(90)
+async def test_the_real_claude_is_asked_with_the_callers_key(
+    fast: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "QUIET_S", 0.5)
+    async with ScriptedClaude("sk-ant-own", tokens_per_second=2_000) as elsewhere:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-own")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", elsewhere.base_url)
+        elsewhere.script(Reply("From elsewhere."))
+        assert await demo.ask("Who are you?", live=True) == 0
+    assert "From elsewhere." in capsys.readouterr().out
+    assert [request.status for request in elsewhere.requests] == [200]
+
+
+async def test_live_without_a_key_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    assert await demo.demo(live=True) == demo.NO_KEY
+    assert "set ANTHROPIC_API_KEY" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(90)
+async def test_a_key_in_the_env_file_is_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    monkeypatch.setattr(exchange, "QUIET_S", 0.5)
+    async with ScriptedClaude("sk-ant-file", tokens_per_second=2_000) as elsewhere:
+        lines = f"ANTHROPIC_API_KEY=sk-ant-file\nANTHROPIC_BASE_URL={elsewhere.base_url}\n"
+        (tmp_path / ".env").write_text(lines + "SLACK_APP_TOKEN=xapp-real\n")
+        assert await demo.ask("Who are you?", live=True) == 0
+    assert "a **scripted** Claude" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(90)
+async def test_a_text_that_is_not_what_claude_wrote_is_noticed(
+    fast: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "GIVE_UP_QUIET_S", 0.3)
+    monkeypatch.setattr(exchange, "same_text", lambda parts, text: False)
+    scene = demo.Scene("#general", "Well?", "Well.")
+    monkeypatch.setattr(demo, "SCENES", (scene,))
+    assert await demo.demo(live=False) == 1
+    assert "Not what Claude wrote: the reply to “Well?”" in capsys.readouterr().out
+
+
+async def test_a_bot_that_does_not_start_is_told_with_its_own_words() -> None:
+    wrong = World()
+    wrong.emulator.settings.signing_secret = ""
+    with pytest.raises(WorldError, match="SLACK_SIGNING_SECRET"):
+        async with wrong:
+            pass
+    assert wrong.bot is not None and wrong.bot.has_ended
+
+
+@pytest.mark.timeout(90)
+async def test_a_bot_that_ends_in_the_middle_is_told() -> None:
+    async with World() as small:
+        assert small.bot is not None
+        await small.bot.stop()
+        asked = await small.ask("Are you there?", title="#general")
+        with pytest.raises(WorldError, match="The bot has ended"):
+            async for _ in small.follow(asked, timeout_s=5):
+                pass
+
+
+@pytest.mark.timeout(90)
+async def test_the_growing_message_fits_on_a_small_terminal(fast: None) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24, highlight=False)
+    terminal, lines = Terminal(console), Lines(io.StringIO())
+    async with World() as small:
+        assert small.claude is not None
+        small.claude.script(Reply("Some *more* words.\n\n" * 60))
+        asked = await small.ask("A few more?", title="#general")
+        terminal.begin(asked)
+        lines.begin(asked)
+        async for changed in small.follow(asked, timeout_s=30):
+            terminal.show(asked, changed=changed)
+            lines.show(asked, changed=changed)
+            growing = console.render_lines(terminal._growing(asked))
+            assert len(growing) <= 20
+        terminal.end(asked, whole=False)
+        terminal.results([asked])
+        lines.end(asked, whole=True)
+    assert "whole text" in out.getvalue()
+    assert lines.out.getvalue().count("Some *more* words.") >= 60  # type: ignore[attr-defined]
+
+
+async def run(*arguments: str) -> asyncio.subprocess.Process:
+    """`python -m bot …` with pipes."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", *arguments),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.mark.timeout(90)
+async def test_the_playground_answers_lines_until_quit() -> None:
+    process = await run("playground")
+    typed = b"/thread too early\nWhat is a seam?\n/thread and then?\n/dm hello\n/nonsense\n/quit\n"
+    out, _ = await process.communicate(typed)
+    text = out.decode()
+    assert process.returncode == 0
+    assert "There is no thread yet" in text
+    for title in ("#general", "#general · thread", "Direct message"):
+        assert f"\n{title}\n" in text
+    assert text.count("I am a **scripted** Claude") == 3
+    assert text.count("/quit      stop") == 2
+
+
+@pytest.mark.timeout(90)
+async def test_the_end_of_the_input_ends_the_playground() -> None:
+    process = await run("playground")
+    await process.communicate(b"")
+    assert process.returncode == 0
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupted_demo_stops_the_bot_too(number: signal.Signals) -> None:
+    process = await run("demo")
+    assert process.stdout is not None
+    while b"edit 1" not in await process.stdout.readline():
+        assert process.returncode is None
+    process.send_signal(number)
+    out, _ = await process.communicate()  # ends only when the bot has closed the pipe as well
+    assert b"Stopped." in out
+    assert process.returncode == demo.INTERRUPTED
