@@ -23,13 +23,13 @@ run: $(READY)
 	@$(BIN)/python -m bot run
 
 test: $(READY)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
-# All gates.
+# All gates: lint, format, types, tests.
 check: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict bot
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict bot
 	@$(MAKE) --no-print-directory test
 
 format: $(READY)

@@ -142,7 +142,7 @@ def last_break(text: str, limit: int, floor: int = 1) -> int:
 
 def _character_break(text: str, limit: int, floor: int) -> int:
     """The last position between two visible characters; `floor` if there is none."""
-    for position in range(min(limit, len(text)), max(floor, limit - 64), -1):
+    for position in range(min(limit, len(text)), max(floor, limit - 64) - 1, -1):
         if position == len(text) or not _joins(text[position - 1], text[position]):
             return position
     return max(floor, min(limit, len(text)))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -34,11 +34,16 @@ async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal does not wait for the replies."""
     stop, force = asyncio.Event(), asyncio.Event()
     _on_signals(stop, force)
-    async with running(settings) as server:
+    async with AsyncExitStack() as stack:
+        starting = asyncio.ensure_future(stack.enter_async_context(running(settings)))
+        await _first(starting, stop.wait())
+        if stop.is_set():
+            return
+        server = starting.result()
         logs.event(log, "ready", mode=server.mode, port=server.port, team=server.team)
         await stop.wait()
         logs.event(log, "draining", grace_s=settings.shutdown_grace_s)
-        await _first(server.drain(settings.shutdown_grace_s), force.wait())
+        await _first(asyncio.ensure_future(server.drain(settings.shutdown_grace_s)), force.wait())
     logs.event(log, "stopped")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bot import config, serve
 from bot.markdown import WORD_JOINER
@@ -18,6 +19,18 @@ from bot.playground.slack import Message, SlackEmulator
 
 FAST = 4_000.0
 """Tokens per second of a scripted reply that a test does not want to watch."""
+
+
+ROOT = Path(__file__).parent.parent
+MANIFEST = yaml.safe_load((ROOT / "manifest.yml").read_text())
+
+
+def emulator() -> SlackEmulator:
+    """A Slack in which the app was made from our manifest: nothing else is allowed or sent."""
+    return SlackEmulator(
+        scopes=frozenset(MANIFEST["oauth_config"]["scopes"]["bot"]),
+        subscriptions=frozenset(MANIFEST["settings"]["event_subscriptions"]["bot_events"]),
+    )
 
 
 def environment(slack: SlackEmulator, claude: ScriptedClaude, data_dir: Path) -> dict[str, str]:
@@ -122,7 +135,7 @@ def same(left: str, right: str) -> bool:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        slack = await stack.enter_async_context(SlackEmulator())
+        slack = await stack.enter_async_context(emulator())
         claude = await stack.enter_async_context(ScriptedClaude(tokens_per_second=FAST))
         ada = slack.add_user("Ada Lovelace", display_name="ada")
         bob = slack.add_user("Bob Martin", display_name="bob")

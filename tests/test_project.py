@@ -90,6 +90,7 @@ METHOD_SCOPES: dict[str, set[str]] = {
     "users_info": {"users:read"},
 }
 EVENT_SCOPES: dict[str, set[str]] = {
+    "app_home_opened": set(),
     "app_mention": {"app_mentions:read"},
     "message.channels": {"channels:history"},
     "message.groups": {"groups:history"},
