@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,8 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from bot import listeners, logs
-from bot.claude import Claude, Clocks
+from bot.claude import Claude
+from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.conversation import Conversations
@@ -24,6 +26,7 @@ from bot.slack import Identity, Slack, Workspace, connect, new_session
 from bot.store import Store
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
+from bot.turns.places import Places
 from bot.turns.run import Means
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             api_key=settings.anthropic_api_key,
             base_url=settings.anthropic_base_url,
             model=settings.claude_model,
+            fallback_model=settings.claude_fallback_model,
             effort=settings.claude_effort,
             max_tokens=settings.claude_max_tokens,
             system=settings.system_prompt,
@@ -69,6 +73,8 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             ),
         )
         stack.push_async_callback(claude.close)
+        warming = asyncio.create_task(claude.warm_up())
+        stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
         pacer = Pacer(clock, settings.edits_per_minute)
         turns = Turns(
@@ -88,6 +94,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     settings.allowed_channels,
                     settings.allow_external_users,
                 ),
+                places=Places(settings.max_concurrent_replies),
                 clock=clock,
             )
         )

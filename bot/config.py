@@ -39,6 +39,7 @@ class Settings:
     anthropic_api_key: str = field(repr=False)
     anthropic_base_url: str | None
     claude_model: str
+    claude_fallback_model: str | None
     claude_effort: Effort
     claude_max_tokens: int
     system_prompt: str = field(repr=False)
@@ -47,6 +48,7 @@ class Settings:
     port: int | None
     data_dir: str
     edits_per_minute: int
+    max_concurrent_replies: int
     first_event_timeout_s: float
     idle_timeout_s: float
     total_timeout_s: float
@@ -75,6 +77,10 @@ class _Reader:
 
     def text(self, name: str, default: str) -> str:
         return self.optional(name) or default
+
+    def model_or_off(self, name: str, default: str) -> str | None:
+        value = self.text(name, default)
+        return None if value.lower() in ("off", "none") else value
 
     def token(self, name: str, prefix: str, *, required: bool = True) -> str | None:
         value = self.optional(name)
@@ -160,6 +166,7 @@ def read(env: Mapping[str, str]) -> Settings:
         anthropic_api_key=api_key or "",
         anthropic_base_url=reader.url("ANTHROPIC_BASE_URL", None),
         claude_model=reader.text("CLAUDE_MODEL", "claude-sonnet-5-5"),
+        claude_fallback_model=reader.model_or_off("CLAUDE_FALLBACK_MODEL", "claude-haiku-5-5"),
         claude_effort=cast(Effort, reader.choice("CLAUDE_EFFORT", "low", EFFORTS)),
         claude_max_tokens=reader.number("CLAUDE_MAX_TOKENS", 16_000, int, 256, 128_000),
         system_prompt=reader.text("SYSTEM_PROMPT", DEFAULT_SYSTEM_PROMPT),
@@ -168,6 +175,7 @@ def read(env: Mapping[str, str]) -> Settings:
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
         edits_per_minute=reader.number("EDITS_PER_MINUTE", 50, int, 10, 1_000),
+        max_concurrent_replies=reader.number("MAX_CONCURRENT_REPLIES", 200, int, 1, 10_000),
         first_event_timeout_s=reader.number("FIRST_EVENT_TIMEOUT_S", 60.0, float, 0.05, 600),
         idle_timeout_s=reader.number("IDLE_TIMEOUT_S", 90.0, float, 0.05, 600),
         total_timeout_s=reader.number("TOTAL_TIMEOUT_S", 600.0, float, 0.1, 3_600),

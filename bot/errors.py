@@ -6,6 +6,7 @@ never shown (design law 8).
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
@@ -32,6 +33,12 @@ class StoreUnavailable(BotError):
 
 class Draining(BotError):
     """The process is going away and accepts nothing new: let Slack deliver elsewhere."""
+
+
+class TooManyQuestions(BotError):
+    """More questions at once than the process may answer."""
+
+    sentence = "Too many people are asking me right now. Please ask again in a few minutes."
 
 
 # --- Slack ------------------------------------------------------------------------------------
@@ -90,14 +97,19 @@ class AuthFailed(SlackError):
 
 
 class ClaudeError(BotError):
-    """Claude cannot answer. `retryable`: the same request may succeed in a moment."""
+    """Claude cannot answer."""
 
     sentence = "Claude could not answer this. Please try again in a minute."
     retryable: ClassVar[bool] = False
+    """The same request may succeed in a moment."""
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+    def told(self) -> str:
+        """What the person reads."""
+        return self.sentence
 
 
 class ClaudeBusy(ClaudeError):
@@ -105,6 +117,14 @@ class ClaudeBusy(ClaudeError):
 
     sentence = "Claude is very busy right now. Please try again in a few minutes."
     retryable = True
+
+    def told(self) -> str:
+        """With the time at which Claude wants to be asked again, when it gave one."""
+        if not self.retry_after_s or self.retry_after_s < 60:
+            return self.sentence
+        minutes = math.ceil(self.retry_after_s / 60)
+        when = f"{minutes} minutes" if minutes > 1 else "a minute"
+        return f"Claude is very busy right now. Please try again in about {when}."
 
 
 class ClaudeFailing(ClaudeError):
@@ -152,6 +172,10 @@ class ClaudeMisconfigured(ClaudeError):
     """The key, the model or the account is wrong. The operator must act."""
 
     sentence = "I am not set up correctly to reach Claude. Please tell the people who run this bot."
+
+
+class ModelUnknown(ClaudeMisconfigured):
+    """The model is retired, or its name is wrong; another model may answer."""
 
 
 class ClaudeOutOfCredit(ClaudeError):

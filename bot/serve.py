@@ -15,7 +15,7 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import logs
+from bot import logs, metrics
 from bot.app import Bot, build
 from bot.config import Settings
 from bot.errors import BotError
@@ -110,6 +110,7 @@ class Server:
         web_app = web.Application(client_max_size=BODY_BYTES)
         web_app.router.add_get("/healthz", self._healthz)
         web_app.router.add_get("/readyz", self._readyz)
+        web_app.router.add_get("/metrics", self._metrics)
         if not self._settings.socket_mode:
             web_app.router.add_post(EVENTS_PATH, self._slack_events)
         self._runner = web.AppRunner(
@@ -174,6 +175,9 @@ class Server:
         return web.json_response(
             {"ok": not missing, "missing": missing}, status=503 if missing else 200
         )
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _store_answers(self) -> bool:
         await self._bot.store.ping()

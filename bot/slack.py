@@ -7,7 +7,6 @@ handler sleeps where no budget can see it. Reads may be repeated safely, so they
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot import metrics
 from bot.errors import (
     AuthFailed,
     BlocksRefused,
@@ -358,6 +358,16 @@ def new_session() -> aiohttp.ClientSession:
 async def call(method: str, send: Callable[[], Awaitable[Any]]) -> Mapping[str, Any]:
     """Send one call; the answer as a mapping. Raises a SlackError in every other case."""
     try:
+        answer = await _answer(method, send)
+    except SlackError as error:
+        metrics.SLACK_CALLS.labels(method, type(error).__name__).inc()
+        raise
+    metrics.SLACK_CALLS.labels(method, "ok").inc()
+    return answer
+
+
+async def _answer(method: str, send: Callable[[], Awaitable[Any]]) -> Mapping[str, Any]:
+    try:
         response = await send()
     except SlackApiError as error:
         raise _translate(method, error) from error
@@ -365,7 +375,7 @@ async def call(method: str, send: Callable[[], Awaitable[Any]]) -> Mapping[str, 
         raise Transient(method, type(error).__name__) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Doubtful(method, type(error).__name__) from error
-    except (AttributeError, ValueError, asyncio.IncompleteReadError) as error:
+    except (AttributeError, ValueError) as error:
         # The SDK cannot read a 200 that is not JSON (a proxy's page, plain text).
         raise Doubtful(method, "unreadable_answer") from error
     data = response.data

@@ -86,12 +86,23 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one request; `input` counts neither cache reads nor cache writes."""
+    """Tokens of one request; `input` counts neither cache reads nor cache writes, `output` counts
+    `thinking` too."""
 
     input: int = 0
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
+    thinking: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+            self.output + other.output,
+            self.thinking + other.thinking,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """An attempt failed before any text; the next one comes in `wait_s` seconds."""
+    """A request failed; the next one comes in `wait_s` seconds, and goes on where the text is."""
 
     reason: str
     wait_s: float
@@ -124,12 +135,48 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Restarted:
+    """Forget the text that came: the reply begins again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """The reply goes on in another way: with the other `model`, or `in_one_piece`."""
+
+    model: str
+    in_one_piece: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """The stream is complete: Claude gave its reason to stop."""
+    """The reply is complete: Claude gave its reason to stop."""
 
     stop_reason: str
-    usage: Usage
     model: str
 
 
-ClaudeEvent = Started | Thinking | Text | Retrying | Done
+ClaudeEvent = Started | Thinking | Text | Retrying | Restarted | Switched
+
+
+@dataclass(slots=True)
+class StreamReport:
+    """What one reply has cost at Claude's side, for the log and the metrics. Times in seconds."""
+
+    attempts: int = 0
+    resumes: int = 0
+    restarts: int = 0
+    first_event_s: float | None = None
+    first_text_s: float | None = None
+    gaps_s: list[float] = field(default_factory=list)
+    """Between one delta and the next."""
+    damages: list[str] = field(default_factory=list)
+    usage: dict[str, Usage] = field(default_factory=dict)
+    """By the model that used it."""
+
+    def gap_s(self, share: float) -> float | None:
+        """The gap that `share` (0 to 1) of the gaps are not above; None without gaps."""
+        ordered = sorted(self.gaps_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+    def spent(self, model: str, usage: Usage) -> None:
+        self.usage[model] = self.usage.get(model, Usage()) + usage

@@ -14,7 +14,7 @@ import yaml
 
 from bot import config, serve
 from bot.markdown import WORD_JOINER
-from bot.playground.claude import ScriptedClaude
+from bot.playground.claude import Reply, ScriptedClaude
 from bot.playground.slack import Message, SlackEmulator
 
 FAST = 4_000.0
@@ -160,6 +160,29 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def bot(world: World) -> AsyncIterator[serve.Server]:
     async with world.bot() as server:
         yield server
+
+
+def going_on(text: str, *, again: int = 0, **more: Any) -> Callable[[dict[str, Any]], Reply]:
+    """A Claude that writes `text`, and goes on with what is missing when a part of it is quoted to
+    it; `again` characters before that are repeated."""
+
+    def answer(body: dict[str, Any]) -> Reply:
+        asked = body["messages"][-1]["content"]
+        return Reply(text=text[max(0, _quoted(text, asked) - again) :], **more)
+
+    return answer
+
+
+def _quoted(text: str, asked: str) -> int:
+    """How many characters of the beginning of `text` stand in `asked`."""
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text[:middle] in asked:
+            low = middle
+        else:
+            high = middle - 1
+    return low if low > 20 else 0
 
 
 def prose(characters: int) -> str:

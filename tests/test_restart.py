@@ -13,7 +13,7 @@ from bot.clock import SystemClock
 from bot.playground.claude import Reply
 from bot.store.sqlite import SqliteStore
 from bot.turn import Outcome, Question
-from bot.turns.run import INTERRUPTED
+from bot.turns.sentences import INTERRUPTED
 from tests.bot_process import bot_process, free_port
 from tests.conftest import World, prose
 

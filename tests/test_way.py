@@ -8,7 +8,7 @@ from bot.conversation import UNREAD_FILES, UNREAD_THREAD
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
-from bot.turns.run import HINT, HINT_DIRECT, HINT_FILES
+from bot.turns.sentences import HINT, HINT_DIRECT, HINT_FILES
 from tests.conftest import World, prose, same
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
-from bot import logs
+from bot import logs, metrics
 from bot.errors import (
     BlocksRefused,
     Doubtful,
@@ -118,7 +118,8 @@ class LiveMessage:
         self._wake.set()
 
     def status(self, text: str) -> None:
-        """Say what is going on; shown with the next edit, or alone at most every 15 s."""
+        """Say what is going on; shown with the next edit, or alone, but then not within 15 s of
+        the last time."""
         if text == self._draft.status:
             return
         self._draft.status = text
@@ -126,17 +127,22 @@ class LiveMessage:
         if self._post_waits_for_text and self._draft.parts[0].ts is None:
             self._spawn(self._show_status_line())
 
+    def restart(self) -> None:
+        """The reply begins again; what was shown stays until the new text is longer."""
+        self._draft.restart()
+        self._wake.set()
+
     def withdraw(self) -> None:
         """Take back everything that was shown. Settle with a reason that says why."""
         self._draft.withdraw()
 
-    async def settle(self, reason: str | None = None) -> None:
+    async def settle(self, reason: str | None = None, *, complete: bool = True) -> None:
         """Show the whole text, with `reason` (why it is not complete) as a small line under it.
 
         Where there is no text the reason is the message. Returns when Slack has everything; raises
         the SlackError that made it impossible, MessageGone if somebody deleted the reply.
         """
-        self._draft.settle(reason)
+        self._draft.settle(reason, complete=complete)
         self._ending.set()
         self._wake.set()
         assert self._writer is not None
@@ -220,6 +226,7 @@ class LiveMessage:
         content, mark = self._newest(part)
         text, built = self._draft.payload(part, content)
         self.report.edits += 1
+        metrics.EDITS.inc()
         await self._workspace.update(self._channel, part.ts, text=text, blocks=built, mark=mark)
         self._sent(part, content)
 
@@ -261,9 +268,10 @@ class LiveMessage:
         return self._draft.content(part), Mark(self._key, part.number, part.rev)
 
     def _sent(self, part: Part, content: Content) -> None:
+        if part.sent is not None and part.sent.body == content.body:
+            self._status_due = self._pacer.clock.now() + STATUS_SPACING_S
         part.sent = content
         part.shown = max(part.shown, content.end)
-        self._status_due = self._pacer.clock.now() + STATUS_SPACING_S
 
     async def _find(self, part: Part) -> str | None:
         """The message of a post whose answer was lost, by its metadata; None if it is not there."""

@@ -18,6 +18,7 @@ HOLD_SHARE: Final = 0.75
 
 THINKING: Final = "Thinking…"
 NOTHING: Final = "Claude had nothing to say to that. Please ask in another way."
+STARTED_OVER: Final = "The connection broke. Claude has begun the reply again…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,7 @@ class Part:
 
     def render(self, end: int) -> str:
         """The first `end` characters as Slack gets them: inert, their fences whole."""
-        text = self.text[:end]
-        if not text.strip():
-            return ""
-        return markdown.close(markdown.neutralise(self.prefix + text))
+        return _render(self.text[:end], self.prefix)
 
 
 class Draft:
@@ -67,19 +65,40 @@ class Draft:
         self.status: str | None = THINKING
         self._arrived: list[str] = []
         self._limit = PART_CHARACTERS
+        self._kept = ""
+        """What an earlier try had written; stays in sight until the new text is longer."""
+        self._started_over = False
 
     def add(self, delta: str) -> None:
         """More of Claude's text, which says more than any status did."""
         self._arrived.append(delta)
         self.status = None
 
-    def settle(self, reason: str | None) -> None:
-        """No more text comes; `reason` says why it is not complete."""
+    def restart(self) -> None:
+        """The reply begins again. What was written stays in sight until there is more of it."""
+        self.plan()
+        written = "".join(part.text for part in self.parts)
+        if len(written) > len(self._kept):
+            self._kept = written
+        self._clear()
+        self._started_over = True
+
+    def settle(self, reason: str | None, *, complete: bool) -> None:
+        """No more text comes; `reason` says why it is not complete. Of two tries that both broke
+        the longer text stays."""
+        self.plan()
+        if not complete and len(self._kept) > sum(len(part.text) for part in self.parts):
+            self._clear()
+            self._arrived = [self._kept]
         self.status = reason
         self.settled = True
 
     def withdraw(self) -> None:
         """Take back all the text."""
+        self._kept = ""
+        self._clear()
+
+    def _clear(self) -> None:
         self._arrived.clear()
         self._drop_after(self.parts[0])
         self.parts[0].text, self.parts[0].shown = "", 0
@@ -115,11 +134,16 @@ class Draft:
     def content(self, part: Part) -> Content:
         """What `part` should show now."""
         last = part is self._last()
+        growing = last and not self.settled
         end = len(part.text)
-        if last and not self.settled and end > self._limit * HOLD_SHARE:
+        if growing and end > self._limit * HOLD_SHARE:
             end = markdown.last_break(part.text, end, part.shown)
-        body = part.render(end)
         status = self.status if last else None
+        if growing and self._started_over:
+            status = status or STARTED_OVER
+            if part.number == 0 and end < len(self._kept):
+                return Content(_render(self._kept), status, 0)
+        body = part.render(end)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
         return Content(body, status, end)
@@ -173,3 +197,7 @@ class Draft:
         if part.ts is not None:
             self.surplus[part.number] = part.ts
         part.ts = part.sent = None
+
+
+def _render(text: str, prefix: str = "") -> str:
+    return markdown.close(markdown.neutralise(prefix + text)) if text.strip() else ""

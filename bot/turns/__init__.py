@@ -10,7 +10,8 @@ from bot import logs
 from bot.errors import BotError, Draining, StoreUnavailable
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, TurnKey
-from bot.turns.run import INTERRUPTED, End, Means, Run
+from bot.turns.run import End, Means, Run
+from bot.turns.sentences import INTERRUPTED
 
 log = logging.getLogger(__name__)
 

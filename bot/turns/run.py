@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot import logs
+from bot import logs, metrics
 from bot.claude import Claude
 from bot.clock import Clock
 from bot.conversation import Conversation, Conversations, plain_text
@@ -24,28 +22,31 @@ from bot.errors import (
     StoreUnavailable,
     Transient,
 )
-from bot.live_message import THINKING, LiveMessage, Report
+from bot.live_message import THINKING, LiveMessage
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Mark, Slack
 from bot.store import OpenTurn, Store
-from bot.turn import ClaudeEvent, Done, Outcome, Question, Retrying, Text
+from bot.turn import (
+    ClaudeEvent,
+    Done,
+    Outcome,
+    Question,
+    Restarted,
+    Retrying,
+    StreamReport,
+    Switched,
+    Text,
+)
+from bot.turns import account, sentences
+from bot.turns.places import Places
 
 log = logging.getLogger(__name__)
 
+THINKING_EVERY_S: Final = 20.0
+WHOLE: Final = frozenset({Outcome.COMPLETE, Outcome.TRUNCATED, Outcome.REFUSED})
 RECOVER_WITHIN_S: Final = 15 * 60
 """An older question is not answered again: whoever asked has helped themselves by then."""
-
-HINT: Final = "Hi! Mention me together with a question, and I will answer here."
-HINT_DIRECT: Final = "Hi! Write me a question, and I will answer it here."
-HINT_FILES: Final = "I cannot read attached files yet. Please write your question as text."
-EMPTY: Final = "Claude had nothing to say to that. Please ask in another way."
-TRUNCATED: Final = "Claude stopped here: the reply reached its maximum length."
-CONTEXT_FULL: Final = "Claude stopped here: this conversation has become too long for it."
-REFUSED: Final = "Claude declined to answer this."
-INTERRUPTED: Final = "Interrupted by a restart of the bot. Please ask again."
-RESTARTED: Final = "Started again after a restart…"
-UNEXPECTED: Final = BotError.sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ class Means:
     conversations: Conversations
     pacer: Pacer
     policy: Policy
+    places: Places
     clock: Clock
 
 
@@ -81,7 +83,8 @@ class Run:
         self._stopped: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._remove = False
         self._started_at = means.clock.now()
-        self._first_text_at: float | None = None
+        self._report = StreamReport()
+        self._thinks = False
         self._broken: SlackError | None = None
         self._done: Done | None = None
 
@@ -119,13 +122,14 @@ class Run:
 
     async def _answer(self, live: LiveMessage) -> Outcome | None:
         end = await self._until_stopped(live)
+        ended_at = self._means.clock.now()
         try:
             if self._remove:
                 await live.remove()
             elif self._broken is not None:
                 raise self._broken
             elif end.outcome is not Outcome.GONE:
-                await live.settle(end.reason)
+                await live.settle(end.reason, complete=end.outcome in WHOLE)
         except (MessageGone, ChannelClosed) as error:
             logs.warning(log, "reply_gone", code=error.code)
             end = End(Outcome.GONE)
@@ -136,7 +140,11 @@ class Run:
         except SlackError as error:
             logs.warning(log, "reply_refused", method=error.method, code=error.code)
             end = End(Outcome.FAILED)
-        self._log(end.outcome, live.report)
+        now = self._means.clock.now()
+        took_s, settle_s = now - self._started_at, now - ended_at
+        account.settled(
+            self.question, end.outcome, self._done, self._report, live.report, took_s, settle_s
+        )
         return end.outcome
 
     async def _until_stopped(self, live: LiveMessage) -> End:
@@ -156,48 +164,76 @@ class Run:
         try:
             if (hint := self._hint()) is not None:
                 return End(Outcome.COMPLETE, hint)
-            if self._entry is not None:
-                live.status(RESTARTED)
-            conversation = await self._means.conversations.read(self.question)
-            user = f"{self.question.team}:{self.question.user}"
-            messages = conversation.messages
-            async with aclosing(self._means.claude.stream(messages, user=user)) as events:
-                async for event in events:
-                    self._show(live, event)
-            return self._ended(live, conversation)
+            async with self._means.places.place(
+                lambda number: live.status(sentences.in_line(number))
+            ):
+                live.status(sentences.RESTARTED if self._entry is not None else THINKING)
+                conversation = await self._means.conversations.read(self.question)
+                return await self._reply(live, conversation)
         except ClaudeError as error:
+            metrics.FAILURES.labels(type(error).__name__).inc()
             logs.warning(log, "claude_failed", kind=type(error).__name__, detail=str(error))
+            return End(Outcome.FAILED, error.told())
+        except BotError as error:
+            logs.warning(log, "not_answered", kind=type(error).__name__, detail=str(error))
             return End(Outcome.FAILED, error.sentence)
         except Exception:
             log.exception("turn_failed")
-            return End(Outcome.FAILED, UNEXPECTED)
+            return End(Outcome.FAILED, sentences.UNEXPECTED)
+
+    async def _reply(self, live: LiveMessage, conversation: Conversation) -> End:
+        thinking = asyncio.create_task(self._show_thinking(live))
+        try:
+            done = await self._means.claude.reply(
+                conversation.messages,
+                user=f"{self.question.team}:{self.question.user}",
+                tell=lambda event: self._show(live, event),
+                report=self._report,
+            )
+        finally:
+            thinking.cancel()
+        self._done = done
+        return self._ended(live, done, conversation)
 
     def _show(self, live: LiveMessage, event: ClaudeEvent) -> None:
+        self._thinks = False
         match event:
             case Text(delta):
-                if self._first_text_at is None:
-                    self._first_text_at = self._means.clock.now()
                 live.add(delta)
-            case Retrying(_, wait_s, _):
-                live.status(f"Claude is busy; trying again in {max(1, round(wait_s))} s…")
-            case Done():
-                self._done = event
+            case Restarted():
+                live.restart()
+            case Retrying(reason, wait_s, _):
+                live.status(sentences.trying_again(reason, wait_s))
+            case Switched(_, in_one_piece):
+                live.status(sentences.IN_ONE_PIECE if in_one_piece else sentences.OTHER_MODEL)
             case _:
+                self._thinks = True
                 live.status(THINKING)
 
-    def _ended(self, live: LiveMessage, conversation: Conversation) -> End:
-        assert self._done is not None
+    async def _show_thinking(self, live: LiveMessage) -> None:
+        """A sign of life now and then while Claude thinks for long."""
+        began_at = self._means.clock.now()
+        while True:
+            await self._means.clock.sleep(THINKING_EVERY_S)
+            if self._thinks:
+                live.status(f"{THINKING} {round(self._means.clock.now() - began_at)} s")
+
+    def _ended(self, live: LiveMessage, done: Done, conversation: Conversation) -> End:
         notes = " ".join(conversation.notes) or None
-        match self._done.stop_reason:
+        written = self._report.first_text_s is not None
+        match done.stop_reason:
             case "max_tokens":
-                return End(Outcome.TRUNCATED, TRUNCATED)
+                return End(
+                    Outcome.TRUNCATED,
+                    sentences.TRUNCATED if written else sentences.THOUGHT_TOO_LONG,
+                )
             case "model_context_window_exceeded":
-                return End(Outcome.TRUNCATED, CONTEXT_FULL)
+                return End(Outcome.TRUNCATED, sentences.CONTEXT_FULL)
             case "refusal":
                 live.withdraw()
-                return End(Outcome.REFUSED, REFUSED)
+                return End(Outcome.REFUSED, sentences.REFUSED)
             case _:
-                return End(Outcome.COMPLETE, notes if self._first_text_at else EMPTY)
+                return End(Outcome.COMPLETE, notes if written else sentences.EMPTY)
 
     def _hint(self) -> str | None:
         """What to say to a message that asks nothing."""
@@ -205,15 +241,15 @@ class Run:
         if plain_text(self.question.text, identity.bot_user_id, str):
             return None
         if self.question.files:
-            return HINT_FILES
-        return HINT_DIRECT if self.question.surface == "direct" else HINT
+            return sentences.HINT_FILES
+        return sentences.HINT_DIRECT if self.question.surface == "direct" else sentences.HINT
 
     async def _read_again(self, entry: OpenTurn) -> bool:
         """Get the question's text and the reply's messages back from Slack, since the journal
         holds no text and a kill may have come between a post and its note; False if the question
         is gone."""
         if self._means.clock.wall() - entry.accepted_at > RECOVER_WITHIN_S:
-            self.stop(End(Outcome.INTERRUPTED, INTERRUPTED))
+            self.stop(End(Outcome.INTERRUPTED, sentences.INTERRUPTED))
         question = entry.question
         workspace = self._means.slack.of(question.team)
         found = False
@@ -258,30 +294,3 @@ class Run:
     def _on_broken(self, error: SlackError) -> None:
         self._broken = error
         self.stop(End(Outcome.FAILED))
-
-    def _log(self, outcome: Outcome, report: Report) -> None:
-        """The one structured line of the turn."""
-        now = self._means.clock.now()
-        first = None if self._first_text_at is None else self._first_text_at - self._started_at
-        fields: Mapping[str, object] = {
-            "outcome": outcome.value,
-            "surface": self.question.surface,
-            "user": self.question.user,
-            "took_s": round(now - self._started_at, 3),
-            "first_text_s": None if first is None else round(first, 3),
-            "messages": len(report.messages),
-            "posts": report.posts,
-            "edits": report.edits,
-            "rate_limited": report.rate_limited,
-        }
-        if self._done is not None:
-            usage = self._done.usage
-            fields = {
-                **fields,
-                "model": self._done.model,
-                "stop_reason": self._done.stop_reason,
-                "input_tokens": usage.input,
-                "cached_tokens": usage.cache_read,
-                "output_tokens": usage.output,
-            }
-        logs.event(log, "turn", **fields)

@@ -1,0 +1,71 @@
+"""What one request to Claude says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from anthropic.types import MessageParam
+from anthropic.types.message_create_params import MessageCreateParamsBase
+
+from bot.config import Effort
+from bot.turn import Message
+
+# Models since 4.6 refuse a request whose last message is the assistant's, so the partial text is
+# quoted to them: platform.claude.com/docs/en/build-with-claude/streaming (error recovery).
+CONTINUE: Final = (
+    "Your previous response to this was interrupted. It is quoted below between the two lines of "
+    "equals signs, and it is already shown to the reader. Continue it from exactly where it ends: "
+    "write only what comes next, beginning with the very next character, even in the middle of a "
+    "word, a line or a code block. Repeat nothing, and do not mention the interruption.\n"
+    "====\n{partial}\n===="
+)
+GO_ON: Final = "Please continue from where you left off."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request for one reply, before it is known which model gets it and how."""
+
+    messages: Sequence[Message]
+    system: str
+    user: str
+    effort: Effort
+    max_tokens: int
+
+    def continuing(self, partial: str) -> Request:
+        """The request for the rest, when `partial` was written and the stream broke."""
+        asked = self.messages[-1]
+        text = f"{asked.text}\n\n{CONTINUE.format(partial=partial)}"
+        return replace(self, messages=[*self.messages[:-1], Message("user", text)])
+
+    def after_pause(self, partial: str) -> Request:
+        """The request for the rest, when Claude itself paused its turn after `partial`."""
+        if not partial.strip():
+            return self
+        turns = [Message("assistant", partial.rstrip()), Message("user", GO_ON)]
+        return replace(self, messages=[*self.messages, *turns])
+
+    def limited_to(self, max_tokens: int) -> Request:
+        """The same, for a reply of at most `max_tokens`."""
+        return replace(self, max_tokens=min(self.max_tokens, max_tokens))
+
+    def params(self, model: str) -> MessageCreateParamsBase:
+        """The parameters of the call, but `stream`. The person who asks is sent as a hash."""
+        return {
+            "model": model,
+            "max_tokens": self.max_tokens,
+            "system": self.system,
+            "messages": [_param(message) for message in self.messages],
+            "output_config": {"effort": self.effort},
+            "cache_control": {"type": "ephemeral"},
+            "metadata": {"user_id": hashlib.sha256(self.user.encode()).hexdigest()[:32]},
+        }
+
+
+def _param(message: Message) -> MessageParam:
+    if message.role == "assistant":
+        return {"role": "assistant", "content": message.text}
+    return {"role": "user", "content": message.text}

@@ -1,0 +1,38 @@
+"""What a turn says to the person, besides what Claude writes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bot.errors import BotError
+
+HINT: Final = "Hi! Mention me together with a question, and I will answer here."
+HINT_DIRECT: Final = "Hi! Write me a question, and I will answer it here."
+HINT_FILES: Final = "I cannot read attached files yet. Please write your question as text."
+EMPTY: Final = "Claude had nothing to say to that. Please ask in another way."
+THOUGHT_TOO_LONG: Final = (
+    "Claude used up the whole length of a reply for thinking. Please ask for something smaller."
+)
+TRUNCATED: Final = "Claude stopped here: the reply reached its maximum length."
+CONTEXT_FULL: Final = "Claude stopped here: this conversation has become too long for it."
+REFUSED: Final = "Claude declined to answer this."
+INTERRUPTED: Final = "Interrupted by a restart of the bot. Please ask again."
+OTHER_MODEL: Final = "Trying another model…"
+IN_ONE_PIECE: Final = "Writing the rest in one piece…"
+RESTARTED: Final = "Started again after a restart…"
+UNEXPECTED: Final = BotError.sentence
+
+
+def in_line(number: int) -> str:
+    """What a question that must wait is told, once."""
+    return f"Many people are asking me right now. You are number {number} in line…"
+
+
+def trying_again(reason: str, wait_s: float) -> str:
+    """What the person reads while another attempt is under way."""
+    cause = {
+        "ClaudeBusy": "Claude is busy",
+        "ClaudeFailing": "Claude's service has a problem",
+    }.get(reason, "The connection to Claude broke")
+    when = f" in {round(wait_s)} s" if wait_s >= 1 else ""
+    return f"{cause}; trying again{when}…"
