@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Drawn in docs/architecture.md. A package (`turns/`) is one part.
 FLOORS = (
-    {"turn", "clock", "errors", "logs"},
+    {"turn", "clock", "errors", "logs", "metrics"},
     {"config", "markdown"},
     {"blocks", "slack", "store"},
     {"pacing", "claude"},
@@ -38,6 +38,7 @@ BORDER = {
     "sqlite3": {"store"},
     "redis": {"store"},
     "aiohttp": {"slack", "app", "serve", "playground"},
+    "prometheus_client": {"metrics"},
     "dotenv": {"cli", "playground"},
     "markdown_it": {"playground"},
     "rich": {"playground"},
