@@ -7,32 +7,27 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
-import aiohttp
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from bot import listeners, logs
+from bot import listeners
 from bot.claude import Claude
 from bot.claude.watch import Clocks
-from bot.clock import Clock, SystemClock
+from bot.clock import SystemClock
 from bot.config import Settings
 from bot.conversation import Conversations
-from bot.errors import Doubtful, RateLimited, Transient
 from bot.pacing import Pacer
 from bot.policy import Policy
-from bot.slack import Identity, Slack, Workspace, connect, new_session
+from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
 from bot.store import Store
+from bot.store.lock import only_process
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
+from bot.turns.means import Means
 from bot.turns.places import Places
-from bot.turns.run import Means
 
 log = logging.getLogger(__name__)
-
-CONNECT_TRIES: Final = 5
-CONNECT_AGAIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +49,13 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(only_process(settings.data_dir))
         store = await SqliteStore.open(settings.data_dir, clock)
         stack.push_async_callback(store.close)
         session = await stack.enter_async_context(new_session())
-        workspace = await _connected(settings, session, clock)
+        workspace = await patiently(
+            lambda: connect(settings.slack_bot_token, settings.slack_api_url, session)
+        )
         claude = Claude(
             api_key=settings.anthropic_api_key,
             base_url=settings.anthropic_base_url,
@@ -83,7 +81,6 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                 store=store,
                 claude=claude,
                 conversations=Conversations(
-                    slack,
                     pacer,
                     context_tokens=settings.context_tokens,
                     dm_gap_hours=settings.dm_gap_hours,
@@ -101,19 +98,6 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         bolt = _bolt(settings, workspace.identity)
         listeners.register(bolt, turns)
         yield Bot(bolt, turns, store, workspace)
-
-
-async def _connected(settings: Settings, session: aiohttp.ClientSession, clock: Clock) -> Workspace:
-    """The workspace of the token, in a few tries: a deploy must not fail for a blip."""
-    for left in range(CONNECT_TRIES - 1, -1, -1):
-        try:
-            return await connect(settings.slack_bot_token, settings.slack_api_url, session)
-        except (Doubtful, Transient, RateLimited) as error:
-            if not left:
-                raise
-            logs.warning(log, "slack_unreachable", code=error.code, tries_left=left)
-        await clock.sleep(CONNECT_AGAIN_S)
-    raise AssertionError("unreachable")
 
 
 def _bolt(settings: Settings, identity: Identity) -> AsyncApp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from typing import Final
 from bot import blocks, logs, markdown
 from bot.errors import RateLimited, SlackError
 from bot.pacing import Pacer
-from bot.slack import Mark, Slack, SlackMessage, Workspace
+from bot.slack import Mark, SlackMessage, Workspace
 from bot.turn import Message, Question
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ CHARACTERS_PER_TOKEN: Final = 3
 """A careful estimate for current tokenizers, in UTF-8 bytes."""
 
 UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
+HALF_READ_THREAD: Final = "I could read only a part of the thread this time."
 UNREAD_FILES: Final = "I cannot read attached files yet, so I saw only the text."
 SAID: Final = frozenset({"file_share", "thread_broadcast", "bot_message", "me_message"})
 """Subtypes that are still somebody saying something; joins, topics and the like are not."""
@@ -57,15 +59,18 @@ class _Line:
 class Names:
     """How people are called, remembered for the latest few thousand of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def look_up(self, workspace: Workspace, users: Iterable[str]) -> dict[str, str]:
-        """The display name of each user; the id where Slack does not tell in time."""
+        """The display name of each user, the first ones first where the budget is short; the id
+        where Slack does not tell in time."""
         team = workspace.identity.team
-        wanted = set(users)
+        wanted = dict.fromkeys(users)
         missing = [user for user in wanted if (team, user) not in self._known]
-        tasks = [asyncio.create_task(self._learn(workspace, user)) for user in missing]
+        affordable = itertools.takewhile(lambda _: self._pacer.look_up(team), missing)
+        tasks = [asyncio.create_task(self._learn(workspace, user)) for user in affordable]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=NAMES_TIMEOUT_S)
             for task in late:
@@ -73,11 +78,14 @@ class Names:
         return {user: self._known.get((team, user), user) for user in wanted}
 
     async def _learn(self, workspace: Workspace, user: str) -> None:
+        name = user
         try:
             name = await workspace.display_name(user)
+        except RateLimited as error:
+            self._pacer.pause_look_ups(workspace.identity.team, error.retry_after_s)
+            return
         except SlackError as error:
             logs.warning(log, "name_unknown", user=user, code=error.code)
-            return
         self._known[(workspace.identity.team, user)] = _one_line(name)
         if len(self._known) > NAMES_KEPT:
             self._known.popitem(last=False)
@@ -86,27 +94,27 @@ class Names:
 class Conversations:
     """Reads what was said before a question."""
 
-    def __init__(
-        self, slack: Slack, pacer: Pacer, *, context_tokens: int, dm_gap_hours: float
-    ) -> None:
-        self._slack = slack
+    def __init__(self, pacer: Pacer, *, context_tokens: int, dm_gap_hours: float) -> None:
         self._pacer = pacer
         self._context_tokens = context_tokens
         self._dm_gap_s = dm_gap_hours * 3_600
-        self._names = Names()
+        self._names = Names(pacer)
 
-    async def read(self, question: Question) -> Conversation:
+    async def read(self, workspace: Workspace, question: Question) -> Conversation:
         """The conversation that ends with `question`. Never fails: what was not read is said."""
         notes = [UNREAD_FILES] if question.files else []
-        history: list[SlackMessage] = []
+        history: dict[str, SlackMessage] = {}
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                history = await self._history(question)
+                if not await self._history(workspace, question, history):
+                    notes.append(HALF_READ_THREAD)
         except (SlackError, TimeoutError) as error:
             self._unread(question, error)
-            notes.append(UNREAD_THREAD)
-        workspace = self._slack.of(question.team)
-        lines = [line for message in history if (line := _line(message, workspace, question))]
+            notes.append(HALF_READ_THREAD if history else UNREAD_THREAD)
+        before = _before(history.values(), question)
+        if question.surface == "direct" and question.thread_ts is None:
+            before = self._since_the_gap(before, question)
+        lines = [line for message in before if (line := _line(message, workspace, question))]
         asked = _Line(own=False, speaker=question.user, bot_name=None, text=question.text)
         kept, left_out = _newest([*lines, asked], self._context_tokens)
         return Conversation(await self._messages(workspace, question, kept, left_out), notes)
@@ -117,17 +125,27 @@ class Conversations:
         code = error.code if isinstance(error, SlackError) else "timeout"
         logs.warning(log, "thread_unread", code=code)
 
-    async def _history(self, question: Question) -> list[SlackMessage]:
-        """What Slack has before the question, oldest first."""
+    async def _history(
+        self, workspace: Workspace, question: Question, found: dict[str, SlackMessage]
+    ) -> bool:
+        """Fill `found` (by ts) with what Slack has before the question; False if not with all."""
         if question.thread_ts is not None and question.thread_ts != question.ts:
-            return await self._thread(question, question.thread_ts)
+            return await self._thread(workspace, question, question.thread_ts, found)
         if question.surface == "direct" and question.thread_ts is None:
-            return await self._direct(question)
-        return []
+            await self._slot(question)
+            page, _ = await workspace.history_page(
+                question.channel, latest=question.ts, limit=DIRECT_PAGE
+            )
+            found |= {str(message.get("ts")): message for message in page}
+        return True
 
-    async def _thread(self, question: Question, thread_ts: str) -> list[SlackMessage]:
-        workspace = self._slack.of(question.team)
-        found: dict[str, SlackMessage] = {}
+    async def _thread(
+        self,
+        workspace: Workspace,
+        question: Question,
+        thread_ts: str,
+        found: dict[str, SlackMessage],
+    ) -> bool:
         cursor: str | None = None
         for _ in range(THREAD_PAGES):
             await self._slot(question)
@@ -136,18 +154,16 @@ class Conversations:
             )
             found |= {str(message.get("ts")): message for message in page}
             if cursor is None:
-                break
-        return _before(found.values(), question)
+                return True
+        return False
 
-    async def _direct(self, question: Question) -> list[SlackMessage]:
+    def _since_the_gap(
+        self, messages: Sequence[SlackMessage], question: Question
+    ) -> list[SlackMessage]:
         """A flat direct message is one conversation, back to a long silence."""
-        await self._slot(question)
-        page, _ = await self._slack.of(question.team).history_page(
-            question.channel, latest=question.ts, limit=DIRECT_PAGE
-        )
         kept: list[SlackMessage] = []
         later = _seconds(question.ts)
-        for message in reversed(_before(page, question)):
+        for message in reversed(messages):
             at = _seconds(str(message.get("ts")))
             if later - at > self._dm_gap_s:
                 break
@@ -163,17 +179,17 @@ class Conversations:
         self, workspace: Workspace, question: Question, lines: Sequence[_Line], left_out: int
     ) -> list[Message]:
         identity = workspace.identity
-        people = {line.speaker for line in lines if line.speaker}
-        mentioned = {user for line in lines for user in re.findall(r"<@([UW]\w+)", line.text)}
-        wanted = mentioned - {identity.bot_user_id}
         named = question.surface == "channel"
-        if named:
-            wanted |= people
-        names = await self._names.look_up(workspace, wanted)
+        wanted: list[str] = []
+        for line in reversed(lines):
+            wanted += [line.speaker] if named and line.speaker and line.bot_name is None else []
+            wanted += re.findall(r"<@([UW]\w+)", line.text)
+        people = [user for user in wanted if user != identity.bot_user_id]
+        names = await self._names.look_up(workspace, people)
 
         def say(line: _Line) -> Message:
             if line.own:
-                return Message("assistant", line.text)
+                return Message("assistant", markdown.scrub(line.text))
             text = plain_text(line.text, identity.bot_user_id, lambda user: names.get(user, user))
             if line.bot_name is not None:
                 text = f"[{line.bot_name} (bot)] {text}"
@@ -207,7 +223,7 @@ def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> st
         target = target.removeprefix("mailto:")
         return f"{label} ({target})" if label and label != target else target
 
-    return markdown.unescape(_ENTITY.sub(entity, trimmed)).strip()
+    return markdown.scrub(markdown.unescape(_ENTITY.sub(entity, trimmed))).strip()
 
 
 def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _Line | None:

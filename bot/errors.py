@@ -85,6 +85,10 @@ class BlocksRefused(SlackError):
     """Slack does not accept these blocks. Send plain text instead."""
 
 
+class MetadataRefused(SlackError):
+    """Slack does not accept the message's metadata. Send it without."""
+
+
 class ChannelClosed(SlackError):
     """Nothing can be posted there: archived, left, restricted. The turn is over."""
 

@@ -21,7 +21,10 @@ FALLBACK_BYTES: Final = 3_900
 # begins with `<` (links, tags, `<!DOCTYPE`) reads as written and is left alone.
 _LIVE = re.compile(r"<(?=!(?:channel|here|everyone|group)\b|!subteam\^|@[UWB][A-Z0-9])", re.I)
 
-_FENCE = re.compile(r"[ \t]*(?:>[ \t]*)*(?P<marker>`{3,}|~{3,})(?P<info>[^\n]*)")
+# A fence may stand in a quotation or in a list item, on the line of its marker.
+_FENCE = re.compile(
+    r"[ \t]*(?:(?:>|[-*+]|\d{1,9}[.)])[ \t]+|>)*[ \t]*(?P<marker>`{3,}|~{3,})(?P<info>[^\n]*)"
+)
 
 _SENTENCE_END = re.compile(r"[.!?…]['\")\]]*\s|[。！？]")
 _ZERO_WIDTH_JOINER: Final = "\u200d"
@@ -37,6 +40,13 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def scrub(text: str) -> str:
+    """`text` without lone surrogates, which neither Slack nor Claude can be sent."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def unescape(text: str) -> str:
     """The inverse of `escape`, for text that comes from Slack."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
@@ -49,13 +59,15 @@ class Fence:
     opening: str
     marker: str
 
+    @property
+    def indent(self) -> str:
+        """What stands before the marker, a list's number as blanks."""
+        lead = self.opening[: self.opening.index(self.marker)]
+        return re.sub(r"[^\s>]", " ", lead)
+
     def closes_on(self, line: str) -> bool:
-        match = _FENCE.match(line)
-        return (
-            match is not None
-            and match["marker"].startswith(self.marker)
-            and not match["info"].strip()
-        )
+        text = line.lstrip(" \t>")
+        return text.startswith(self.marker) and not text.strip().strip(self.marker[0])
 
 
 def _next_fence(fence: Fence | None, line: str) -> Fence | None:
@@ -81,14 +93,16 @@ def close(text: str) -> str:
     fence = open_fence(text)
     if fence is None:
         return text
-    indent = fence.opening[: len(fence.opening) - len(fence.opening.lstrip())]
-    return f"{text}{'' if text.endswith(chr(10)) else chr(10)}{indent}{fence.marker}"
+    return f"{text}{'' if text.endswith(chr(10)) else chr(10)}{fence.indent}{fence.marker}"
 
 
 def reopening(text: str) -> str:
     """What the next message must begin with when the one before ends with `text`."""
     fence = open_fence(text)
-    return "" if fence is None else fence.opening + "\n"
+    if fence is None:
+        return ""
+    info = fence.opening[fence.opening.index(fence.marker) :]
+    return f"{fence.indent}{info}\n"
 
 
 def cut(text: str, limit: int, floor: int = 1) -> int:
@@ -173,9 +187,14 @@ def plain_beginning(text: str, max_bytes: int = FALLBACK_BYTES) -> str:
     """
     head = text[: max_bytes + 500]
     words = " ".join(_MARKS.sub("", _LINK.sub(r"\1", head)).split())
+    return escaped_beginning(words, max_bytes)
+
+
+def escaped_beginning(text: str, max_bytes: int = FALLBACK_BYTES) -> str:
+    """The beginning of `text`, escaped: at most `max_bytes` of UTF-8, then an ellipsis."""
     size = 0
     kept: list[str] = []
-    for character in words:
+    for character in text[: max_bytes + 1]:
         piece = escape(character)
         size += len(piece.encode("utf-8", "replace"))
         if size > max_bytes - 3:

@@ -24,6 +24,7 @@ EDIT_SPACING_S: Final = 0.5
 HORIZON_S: Final = 10.0
 NEWCOMER_SLOTS: Final = 4
 READS_PER_MINUTE: Final = 50
+NAMES_PER_MINUTE: Final = 90
 MINUTE_S: Final = 60.5
 POST_SPACING_S: Final = 1.05
 """Slack counts when a call arrives, we when it leaves: a little more than its minute and second."""
@@ -118,6 +119,8 @@ class Pacer:
         self._edits: dict[str, Budget] = {}
         self._reads: dict[str, Budget] = {}
         self._posts: dict[tuple[str, str], Budget] = {}
+        self._post_pauses: dict[str, Budget] = {}
+        self._names: dict[str, Budget] = {}
         self._live: defaultdict[str, int] = defaultdict(int)
 
     @asynccontextmanager
@@ -140,14 +143,19 @@ class Pacer:
 
     def post_wait_s(self, team: str, channel: str) -> float:
         """Seconds until a message may be posted in `channel`."""
-        return self._post_budget(team, channel).wait_s()
+        wait_s = self._post_budget(team, channel).wait_s()
+        workspace = self._post_pauses.get(team)
+        return max(wait_s, workspace.wait_s()) if workspace else wait_s
+
+    def edit_wait_s(self, team: str) -> float:
+        """Seconds until the workspace's next edit, ahead of all that is not final."""
+        return self._edit_budget(team).wait_s()
 
     def book_post(self, team: str, channel: str) -> bool:
         """Take the channel's next post if it is free now."""
-        budget = self._post_budget(team, channel)
-        if budget.wait_s() > 0:
+        if self.post_wait_s(team, channel) > 0:
             return False
-        budget.spend()
+        self._post_budget(team, channel).spend()
         return True
 
     async def post(self, team: str, channel: str) -> None:
@@ -172,8 +180,28 @@ class Pacer:
     def pause_edits(self, team: str, seconds: float) -> None:
         self._edit_budget(team).pause(seconds)
 
-    def pause_posts(self, team: str, channel: str, seconds: float) -> None:
-        self._post_budget(team, channel).pause(seconds)
+    def look_up(self, team: str) -> bool:
+        """Take a look-up of a person if one is free now."""
+        if team not in self._names:
+            self._names[team] = Budget(NAMES_PER_MINUTE, MINUTE_S, self.clock)
+        budget = self._names[team]
+        if budget.free() <= 0:
+            return False
+        budget.spend()
+        return True
+
+    def pause_look_ups(self, team: str, seconds: float) -> None:
+        if team in self._names:
+            self._names[team].pause(seconds)
+
+    def pause_posts(self, team: str, channel: str | None, seconds: float) -> None:
+        """Post nothing for `seconds` in `channel`, or (None) in the workspace."""
+        if channel is not None:
+            self._post_budget(team, channel).pause(seconds)
+            return
+        if team not in self._post_pauses:
+            self._post_pauses[team] = Budget(1, 0.0, self.clock)
+        self._post_pauses[team].pause(seconds)
 
     def pause_reads(self, team: str, seconds: float) -> None:
         if team in self._reads:

@@ -19,7 +19,7 @@ from bot import logs, metrics
 from bot.app import Bot, build
 from bot.config import Settings
 from bot.errors import BotError
-from bot.slack import call
+from bot.slack import call, patiently
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ EVENTS_PATH: Final = "/slack/events"
 BODY_BYTES: Final = 4 * 1024 * 1024
 HEALTH_TIMEOUT_S: Final = 2.0
 AUTH_CHECK_EVERY_S: Final = 60.0
+SOCKET_PING_S: Final = 3.0
+"""The SDK notices a closed socket this often; until it is open again Slack's events wait."""
 HTTP_SHUTDOWN_S: Final = 2.0
 
 
@@ -69,7 +71,8 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._socket: AsyncSocketModeHandler | None = None
         self._verifier = SignatureVerifier(settings.slack_signing_secret or "unused")
-        self._auth_checked_at = 0.0
+        self._auth_checked_at = asyncio.get_running_loop().time()
+        self._auth_check: asyncio.Task[None] | None = None
         self.port: int | None = None
 
     @property
@@ -82,9 +85,9 @@ class Server:
         return identity.team_name or identity.team
 
     async def start(self) -> None:
-        await self._bot.turns.recover()
         if self._settings.port is not None:
             await self._listen(self._settings.port)
+        self._bot.turns.start()
         if self._settings.socket_mode:
             await self._connect()
 
@@ -124,11 +127,17 @@ class Server:
         """Open the socket. A wrong app token is reported here; later failures are retried."""
         client = AsyncWebClient(base_url=self._settings.slack_api_url)
         token = self._settings.slack_app_token or ""
-        opened = await call(
-            "apps.connections.open", lambda: client.apps_connections_open(app_token=token)
+        opened = await patiently(
+            lambda: call(
+                "apps.connections.open", lambda: client.apps_connections_open(app_token=token)
+            )
         )
         self._socket = AsyncSocketModeHandler(
-            self._bot.bolt, token, logger=logging.getLogger("slack_sdk.socket"), web_client=client
+            self._bot.bolt,
+            token,
+            logger=logging.getLogger("slack_sdk.socket"),
+            web_client=client,
+            ping_interval=SOCKET_PING_S,
         )
         self._socket.client.wss_uri = str(opened["url"])
         await self._socket.connect_async()
@@ -142,7 +151,7 @@ class Server:
         try:
             bolt_request = await to_bolt_request(request)
             well_formed = _is_well_formed(bolt_request.body)
-        except (ValueError, TypeError, AttributeError, LookupError):
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             well_formed = False
         if not well_formed:
             return web.Response(status=400, text="malformed body")
@@ -184,11 +193,17 @@ class Server:
         return True
 
     async def _token_is_valid(self) -> bool:
-        """Asks Slack at most once a minute."""
+        """Asks Slack at most once a minute, and may take longer than one probe of the host."""
         now = asyncio.get_running_loop().time()
-        if self._auth_checked_at and now - self._auth_checked_at < AUTH_CHECK_EVERY_S:
+        if now - self._auth_checked_at < AUTH_CHECK_EVERY_S:
             return True
-        await self._bot.workspace.check()
+        if self._auth_check is None:
+            self._auth_check = asyncio.create_task(self._bot.workspace.check())
+        try:
+            await asyncio.shield(self._auth_check)
+        finally:
+            if self._auth_check is not None and self._auth_check.done():
+                self._auth_check = None
         self._auth_checked_at = now
         return True
 

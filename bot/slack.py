@@ -7,10 +7,12 @@ handler sleeps where no budget can see it. Reads may be repeated safely, so they
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from slack_sdk.errors import SlackApiError
@@ -20,19 +22,24 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import metrics
+from bot import logs, metrics
 from bot.errors import (
     AuthFailed,
     BlocksRefused,
     ChannelClosed,
     Doubtful,
     MessageGone,
+    MetadataRefused,
     NotEditable,
     RateLimited,
     SlackError,
     TooLong,
     Transient,
 )
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SlackMessage = dict[str, Any]
 """A message as Slack's history shows it."""
@@ -42,6 +49,9 @@ CALL_TIMEOUT_S: Final = 10.0
 PAUSE_WITHOUT_HEADER_S: Final = 5.0
 PAGE: Final = 200
 LOOKUP_PAGES: Final = 5
+CONNECT_TRIES: Final = 5
+CONNECT_AGAIN_S: Final = 2.0
+CONNECT_AGAIN_MAX_S: Final = 60.0
 
 # docs.slack.dev/reference/methods/chat.update and chat.postMessage, by what can be done about them.
 _CODES: Final[dict[type[SlackError], frozenset[str]]] = {
@@ -58,6 +68,14 @@ _CODES: Final[dict[type[SlackError], frozenset[str]]] = {
             "block_mismatch",
             "too_many_attachments",
             "attachment_payload_limit_exceeded",
+        }
+    ),
+    MetadataRefused: frozenset(
+        {
+            "metadata_too_large",
+            "invalid_metadata_format",
+            "invalid_metadata_schema",
+            "metadata_must_be_sent_from_app",
         }
     ),
     ChannelClosed: frozenset(
@@ -107,16 +125,18 @@ _RATE_LIMITS: Final = frozenset({"ratelimited", "rate_limited"})
 class Mark:
     """What every message of the bot carries as metadata: ids only, never text.
 
-    With it a post whose answer was lost is found again before it is repeated, and an ambiguous
-    last edit is read back: Slack translates Markdown when it stores it, so texts never compare.
+    With it a post whose answer was lost is found again before it is repeated, an ambiguous last
+    edit is read back, and a reply that was finished before a crash is known as such: Slack
+    translates Markdown when it stores it, so texts never compare.
     """
 
     turn: str
     part: int
     rev: int
+    final: bool = False
 
     def metadata(self) -> dict[str, Any]:
-        payload = {"turn": self.turn, "part": self.part, "rev": self.rev}
+        payload = {"turn": self.turn, "part": self.part, "rev": self.rev, "final": self.final}
         return {"event_type": METADATA_TYPE, "event_payload": payload}
 
     @classmethod
@@ -129,7 +149,12 @@ class Mark:
         if not isinstance(payload, Mapping):
             return None
         try:
-            return cls(str(payload["turn"]), int(payload["part"]), int(payload["rev"]))
+            return cls(
+                str(payload["turn"]),
+                int(payload["part"]),
+                int(payload["rev"]),
+                bool(payload.get("final")),
+            )
         except (KeyError, TypeError, ValueError):
             return None
 
@@ -163,7 +188,7 @@ class Workspace:
         *,
         text: str,
         blocks: list[dict[str, Any]],
-        mark: Mark,
+        mark: Mark | None,
         thread_ts: str | None,
     ) -> str:
         """Post a message; its ts. Raises Doubtful when it may have been posted all the same."""
@@ -173,7 +198,7 @@ class Workspace:
                 channel=channel,
                 text=text,
                 blocks=blocks,
-                metadata=mark.metadata(),
+                metadata=mark.metadata() if mark else None,
                 thread_ts=thread_ts,
                 unfurl_links=False,
                 unfurl_media=False,
@@ -182,13 +207,23 @@ class Workspace:
         return str(response["ts"])
 
     async def update(
-        self, channel: str, ts: str, *, text: str, blocks: list[dict[str, Any]], mark: Mark
+        self,
+        channel: str,
+        ts: str,
+        *,
+        text: str,
+        blocks: list[dict[str, Any]],
+        mark: Mark | None,
     ) -> None:
         """Replace the content of a message. The same edit may be sent again safely."""
         await call(
             "chat.update",
             lambda: self._writes.chat_update(
-                channel=channel, ts=ts, text=text, blocks=blocks, metadata=mark.metadata()
+                channel=channel,
+                ts=ts,
+                text=text,
+                blocks=blocks,
+                metadata=mark.metadata() if mark else None,
             ),
         )
 
@@ -269,11 +304,21 @@ class Workspace:
         return _messages(response), _next_cursor(response)
 
     async def since(
-        self, channel: str, thread_ts: str | None, oldest: str
+        self,
+        channel: str,
+        thread_ts: str | None,
+        oldest: str,
+        *,
+        slot: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[SlackMessage]:
-        """The messages at `oldest` and later: of a thread, or of the channel outside threads."""
+        """The messages at `oldest` and later: of a thread, or of the channel outside threads.
+
+        `slot()` waits for the budget before each page; Transient is raised if it gives none.
+        """
         cursor: str | None = None
         for _ in range(LOOKUP_PAGES):
+            if not await slot():
+                raise Transient("conversations.replies", "no_slot")
             if thread_ts is not None:
                 page, cursor = await self.thread_page(
                     channel, thread_ts, oldest=oldest, cursor=cursor
@@ -304,9 +349,9 @@ class Slack:
     def __init__(self, workspaces: Mapping[str, Workspace]) -> None:
         self._workspaces = dict(workspaces)
 
-    def of(self, team: str) -> Workspace:
-        """The calls for `team`. Raises KeyError for a workspace that the bot is not in."""
-        return self._workspaces[team]
+    def of(self, team: str) -> Workspace | None:
+        """The calls for `team`; None for a workspace that the bot is not in."""
+        return self._workspaces.get(team)
 
 
 def clients(
@@ -342,6 +387,21 @@ async def connect(token: str, base_url: str, session: aiohttp.ClientSession) -> 
         enterprise=answer.get("enterprise_id"),
     )
     return Workspace(identity, writes, reads)
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """`attempt()`, in a few tries, as long apart as Slack asks: a deploy must not fail for a blip.
+
+    Raises the SlackError of the last one; one that will not pass (a wrong token) at once.
+    """
+    for left in range(CONNECT_TRIES - 1, 0, -1):
+        try:
+            return await attempt()
+        except (Doubtful, Transient, RateLimited) as error:
+            logs.warning(log, "slack_unreachable", code=error.code, tries_left=left)
+            wait_s = error.retry_after_s if isinstance(error, RateLimited) else CONNECT_AGAIN_S
+        await asyncio.sleep(min(wait_s, CONNECT_AGAIN_MAX_S))
+    return await attempt()
 
 
 def new_session() -> aiohttp.ClientSession:

@@ -47,6 +47,12 @@ class BotProcess:
                 await asyncio.sleep(0.05)
         raise AssertionError(f"the bot ended with {self._process.returncode}")
 
+    async def line(self) -> str:
+        """The next line that it writes to standard error."""
+        assert self._process.stderr is not None
+        async with asyncio.timeout(20):
+            return (await self._process.stderr.readline()).decode()
+
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 

@@ -254,7 +254,7 @@ async def test_a_reply_that_begins_again_says_so_and_never_shows_less(
     (reply,) = world.replies(ts)
     lengths = [len(revision.markdown) for revision in reply.revisions]
     assert lengths == sorted(lengths)
-    assert any("begun the reply again" in str(revision.blocks) for revision in reply.revisions)
+    assert any("Started again" in str(revision.blocks) for revision in reply.revisions)
 
 
 async def test_the_person_sees_that_claude_is_busy_and_when_the_next_try_comes(

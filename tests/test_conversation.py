@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bot import blocks
-from bot.conversation import plain_text
+from bot.conversation import HALF_READ_THREAD, plain_text
 from bot.playground.claude import Reply
+from bot.playground.slack import Fault
 from bot.serve import Server
 from tests.conftest import World, prose
 
@@ -62,6 +63,34 @@ async def test_a_thread_of_several_pages_is_read_whole(world: World, bot: Server
     content = world.claude.requests[-1].body["messages"][0]["content"]
     assert "page one" in content and "n0\n" in content and "n1199" in content
     assert content.count("page one") == 1
+
+
+async def test_a_thread_that_breaks_off_in_reading_is_used_as_far_as_it_came_and_said(
+    world: World, bot: Server
+) -> None:
+    root = await world.slack.say(world.bob, world.general, "page one")
+    for number in range(1_200):
+        await world.slack.say(world.bob, world.general, f"n{number}", thread_ts=root)
+    fault = Fault(method="conversations.replies", kind="error", error="internal_error", skip=1)
+    world.slack.fault(fault)
+    world.claude.script(Reply(text="Read."))
+    await world.ask("?", thread_ts=root)
+    await world.until_says(HALF_READ_THREAD, root)
+    assert "page one" in world.claude.requests[-1].body["messages"][0]["content"]
+
+
+async def test_a_crowd_does_not_overdraw_the_look_ups_of_names(world: World, bot: Server) -> None:
+    root = await world.slack.say(world.bob, world.general, "hello all")
+    for number in range(120):
+        user = world.slack.add_user(f"Person {number}", display_name=f"p{number}")
+        await world.slack.say(user, world.general, f"n{number}", thread_ts=root)
+    world.claude.script(Reply(text="Read."))
+    await world.ask("?", thread_ts=root)
+    await world.until_shown("Read.", root)
+    assert world.slack.count("users.info") <= 90
+    assert world.slack.count("users.info", "ratelimited") == 0
+    content = world.claude.requests[-1].body["messages"][0]["content"]
+    assert "[p119] n119" in content, "the newest are named first"
 
 
 async def test_a_name_cannot_look_like_another_speaker(world: World, bot: Server) -> None:

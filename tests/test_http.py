@@ -60,6 +60,7 @@ EVENT = json.dumps({"type": "event_callback", "event": {"type": "team_join"}}).e
         pytest.param(b"\xff\xfe", {}, 401, id="bytes that are no text"),
         pytest.param(b"", {}, 400, id="nothing"),
         pytest.param(b'{"type":"event_callback"}', {}, 400, id="an envelope without event"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, {}, 400, id="JSON without a bottom"),
     ],
 )
 async def test_requests_are_verified_and_never_answered_with_500(
@@ -86,7 +87,10 @@ async def test_health_is_served(world: World, bot: Server) -> None:
     assert await get(bot, "/readyz") == (200, {"ok": True, "missing": []})
 
 
-async def test_a_revoked_token_is_not_ready(world: World, bot: Server) -> None:
+async def test_a_revoked_token_is_not_ready(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.serve.AUTH_CHECK_EVERY_S", 0.0)
     world.slack.revoke_token()
     assert await get(bot, "/readyz") == (503, {"ok": False, "missing": ["slack"]})
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from bot.clock import SystemClock
+from bot.live_message.draft import STARTED_OVER
 from bot.playground.claude import Reply
+from bot.playground.slack import Fault
 from bot.store.sqlite import SqliteStore
 from bot.turn import Outcome, Question
 from bot.turns.sentences import INTERRUPTED
 from tests.bot_process import bot_process, free_port
-from tests.conftest import World, prose
+from tests.conftest import World, prose, same
 
 
 @pytest.fixture
@@ -32,10 +35,19 @@ def outcomes(data_dir: Path) -> list[str | None]:
 
 
 async def journal_has_entry(data_dir: Path) -> None:
+    await journal_says(data_dir, bool)
+
+
+async def recorded(data_dir: Path, outcome: Outcome) -> None:
+    await journal_says(data_dir, lambda found: found == [outcome])
+
+
+async def journal_says(data_dir: Path, true: Callable[[list[str | None]], bool]) -> None:
+    """Another process writes it, so there is nothing to wait on but the file."""
     async with asyncio.timeout(10):
         while True:
             try:
-                if outcomes(data_dir):
+                if true(outcomes(data_dir)):
                     return
             except sqlite3.Error:
                 pass
@@ -209,3 +221,112 @@ async def test_a_question_deleted_during_the_outage_takes_its_reply_with_it(
         await bot.ready()
         await world.until(lambda: not world.replies(channel=world.dm))
     assert len(world.claude.requests) == 1
+
+
+async def left_open(world: World, *, age_s: float = 0.0, **changes: str) -> None:
+    """Reopen the journal's entries, as a process leaves them that dies before it settles them."""
+    with sqlite3.connect(world.data_dir / "bot.sqlite3") as db:
+        db.execute("UPDATE turns SET outcome = NULL, accepted_at = accepted_at - ?", (age_s,))
+        for name, value in changes.items():
+            db.execute(f"UPDATE turns SET {name} = ?", (value,))
+
+
+async def test_a_finished_reply_whose_outcome_was_not_recorded_is_left_as_it_is(
+    world: World,
+) -> None:
+    text = prose(11_000)
+    world.claude.script(Reply(text=text))
+    async with world.bot() as server:
+        ts = await world.ask()
+        await world.until_shown(text, ts)
+        await server.idle()
+    for age_s in (1.0, 3_600.0):
+        await left_open(world, age_s=age_s)
+        async with world.bot() as server:
+            await recorded(world.data_dir, Outcome.COMPLETE)
+            await server.idle()
+    assert same(world.shown(ts), text)
+    assert len(world.claude.requests) == 1
+
+
+async def test_an_old_partial_reply_keeps_its_text_and_gets_the_reason(
+    world: World, port: int
+) -> None:
+    world.claude.script(Reply(text=prose(30_000), tokens_per_second=100))
+    async with bot_process(world.env, port=port) as bot:
+        await bot.ready()
+        ts = await world.ask()
+        await world.until(lambda: len(world.shown(ts)) > 300)
+        await bot.kill()
+    partial = world.shown(ts)
+    await left_open(world, age_s=3_600.0)
+    async with bot_process(world.env, port=port) as bot:
+        await bot.ready()
+        await world.until_says(INTERRUPTED, ts)
+    assert same(world.shown(ts), partial)
+    assert len(world.claude.requests) == 1
+
+
+async def test_what_was_shown_before_a_restart_stays_until_there_is_more(
+    world: World, port: int
+) -> None:
+    text = prose(2_000)
+    world.claude.script(Reply(text=text, tokens_per_second=250))
+    async with bot_process(world.env, port=port) as bot:
+        await bot.ready()
+        ts = await world.ask()
+        await world.until(lambda: len(world.shown(ts)) > 300)
+        await bot.kill()
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    async with bot_process(world.env, port=port) as bot:
+        await bot.ready()
+        await world.until_shown(text, ts)
+    (reply,) = world.replies(ts)
+    words = [len(revision.markdown.split()) for revision in reply.revisions]
+    assert words == sorted(words)
+    assert any(STARTED_OVER in str(revision.blocks) for revision in reply.revisions)
+
+
+async def test_an_open_turn_is_taken_up_although_slack_cannot_be_read_at_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.turns.LOOK_EVERY_S", 0.1)
+    async with world.bot():
+        pass
+    ts = await world.ask("anybody?")
+    store = await SqliteStore.open(str(world.data_dir), SystemClock())
+    await store.accept(
+        Question(team="T0EMULATOR", channel=world.general, user=world.ada, ts=ts, surface="channel")
+    )
+    await store.close()
+    fault = Fault(method="conversations.replies", kind="error", error="internal_error", times=3)
+    world.slack.fault(fault)
+    async with world.bot() as server:
+        await world.until(lambda: world.shown(ts))
+        await server.idle()
+    assert outcomes(world.data_dir) == [Outcome.COMPLETE]
+    assert len(world.claude.requests) == 1
+
+
+async def test_entries_of_another_workspace_are_closed(world: World) -> None:
+    async with world.bot() as server:
+        ts = await world.ask()
+        await world.until(lambda: world.shown(ts))
+        await server.idle()
+    key = f"T0OTHER:{world.general}:{ts}:0"
+    await left_open(world, team="T0OTHER", key=key)
+    async with world.bot():
+        await recorded(world.data_dir, Outcome.GONE)
+
+
+async def test_a_second_process_waits_for_the_first_to_let_go_of_the_journal(
+    world: World, port: int
+) -> None:
+    async with bot_process(world.env, port=port) as first:
+        await first.ready()
+        async with bot_process(world.env) as second:
+            while "waiting_for_another_process" not in await second.line():
+                pass
+            first.terminate()
+            await first.ended()
+            await second.ready()

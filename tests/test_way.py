@@ -194,6 +194,57 @@ async def test_other_bots_and_our_own_echoes_are_not_answered(world: World, bot:
     assert world.claude.requests == []
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param({"text": "<@U0BOTTLE> hi"}, id="a mention of somebody with a longer id"),
+        pytest.param({"user": "USLACK", "channel_type": "im"}, id="Slack itself"),
+        pytest.param({"thread_ts": ["1"], "channel_type": "im"}, id="a thread that is no text"),
+        pytest.param({"user": None, "channel_type": "im"}, id="nobody"),
+        pytest.param({"subtype": "channel_join", "text": "<@U0BOT> joined"}, id="a join"),
+    ],
+)
+async def test_what_asks_nothing_is_taken_and_left_alone(
+    world: World, bot: Server, event: dict[str, object]
+) -> None:
+    message = {"type": "message", "user": world.ada, "text": "<@U0BOT>", "ts": "1700000000.000100"}
+    delivery = await world.slack.deliver({**message, "channel": world.general, **event})
+    assert delivery.status == 200
+    await world.idle()
+    assert world.claude.requests == []
+    assert world.replies() == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"enterprise_id": "E1"}, id="the envelope's"),
+        pytest.param({"authorizations": [{"enterprise_id": "E1"}]}, id="the authorization's"),
+    ],
+)
+async def test_members_of_the_same_organisation_are_no_strangers(
+    world: World, bot: Server, body: dict[str, object]
+) -> None:
+    await world.slack.deliver(
+        {
+            "type": "event_callback",
+            "event_id": "Ev1",
+            "team_id": "T0EMULATOR",
+            **body,
+            "event": {
+                "type": "app_mention",
+                "user": world.ada,
+                "user_team": "E1",
+                "text": "<@U0BOT> hi",
+                "channel": world.general,
+                "ts": "1700000000.000100",
+            },
+        }
+    )
+    await world.claude.wait_for(lambda: world.claude.requests)
+    await bot.idle()
+
+
 async def test_people_of_other_organisations_are_told_no_privately(
     world: World, bot: Server
 ) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anthropic
 import httpx2
@@ -16,10 +16,13 @@ from bot.claude.failures import translate
 from bot.claude.protocol import Protocol
 from bot.claude.request import Request
 from bot.claude.watch import Clocks, Watch
-from bot.errors import ClaudeInterrupted, ClaudeTooSlow
+from bot.errors import ClaudeError, ClaudeInterrupted, ClaudeTooSlow
 from bot.turn import ClaudeEvent, StreamReport, Text, Usage
 
-EVENT_STREAM = "text/event-stream"
+EVENT_STREAM: Final = "text/event-stream"
+LAST_EVENT_S: Final = 2.0
+"""How long message_stop may take after the stop_reason; the reply is whole without it."""
+BROKEN: Final = (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, UnicodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,17 @@ async def streamed(
                             watch.ping()
                             continue
                         watch.event()
+                        if protocol.finished:
+                            break
+                        if protocol.stop_reason is not None:
+                            watch.end_within(LAST_EVENT_S)
                         if report.first_event_s is None:
                             report.first_event_s = time.monotonic() - started_at
         return Ended(protocol.ended(), protocol.model)
-    except (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, UnicodeError) as error:
-        raise translate(error) from error
+    except (*BROKEN, ClaudeError) as error:
+        if protocol is not None and protocol.stop_reason is not None:
+            return Ended(protocol.stop_reason, protocol.model)  # the text was whole by then
+        raise error if isinstance(error, ClaudeError) else translate(error) from error
     finally:
         if protocol is not None:
             report.spent(protocol.model, protocol.usage())

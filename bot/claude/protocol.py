@@ -15,6 +15,7 @@ from typing import Any, Final
 from bot import logs
 from bot.claude.failures import from_event
 from bot.errors import ClaudeInterrupted
+from bot.markdown import scrub
 from bot.turn import ClaudeEvent, Started, StreamReport, Text, Thinking, Usage
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,11 @@ class Protocol:
         self._blocks: set[int] = set()
         self._usage: dict[str, int] = {}
         self._written = 0
+        self._half = ""
         self.model = model
         self.stop_reason: str | None = None
+        self.finished = False
+        """The last event has come."""
 
     def read(self, event: str | None, data: str) -> bool:
         """Take one record; whether it was progress (a ping is none).
@@ -108,7 +112,9 @@ class Protocol:
             case "message_delta":
                 self.stop_reason = payload["delta"].get("stop_reason") or self.stop_reason
                 self._count(payload.get("usage"))
-            case "content_block_stop" | "message_stop":
+            case "message_stop":
+                self.finished = True
+            case "content_block_stop":
                 pass
             case _:
                 self._note(f"an unknown event {kind}")
@@ -135,9 +141,14 @@ class Protocol:
             self._note(f"an unknown delta {delta['type']}")
 
     def _text(self, text: str) -> None:
+        """Pass text on; a character whose halves come in two deltas is put together first."""
+        text = self._half + text
+        self._half = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._half, text = text[-1], text[:-1]
         if text:
             self._written += len(text)
-            self._tell(Text(text))
+            self._tell(Text(scrub(text)))
 
     def _count(self, usage: object) -> None:
         """Later figures are totals: they replace the earlier ones."""

@@ -70,6 +70,13 @@ class Watch:
         """The connection lives, no more."""
         self._ping_at = self._loop.time()
 
+    def end_within(self, seconds: float) -> None:
+        """Only the end is missing: wait for it no longer than that."""
+        self._deadline = min(self._deadline, self._loop.time() + seconds)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look()
+
     def _look(self) -> None:
         limit = min(self._limit(), self._deadline)
         if self._loop.time() >= limit:

@@ -50,5 +50,6 @@ def _surface(event: dict[str, Any], bot_user_id: str) -> Surface | None:
     """
     if event.get("channel_type") == "im" or str(event.get("channel")).startswith("D"):
         return "direct"
-    mentioned = f"<@{bot_user_id}" in str(event.get("text") or "")
+    text = str(event.get("text") or "")
+    mentioned = f"<@{bot_user_id}>" in text or f"<@{bot_user_id}|" in text
     return "channel" if mentioned else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from slack_bolt.async_app import AsyncBoltContext
 
 from bot.turn import Question, Surface
+
+SLACK_ITSELF: Final = frozenset({"USLACKBOT", "USLACK"})
 
 
 def from_event(
@@ -19,7 +21,10 @@ def from_event(
     and `team` of the event may name the asker's.
     """
     channel, user, ts = event.get("channel"), event.get("user"), event.get("ts")
-    if not (channel and user and ts) or user == "USLACKBOT":
+    thread_ts = event.get("thread_ts")
+    if not all(isinstance(value, str) and value for value in (channel, user, ts)):
+        return None
+    if user in SLACK_ITSELF or not isinstance(thread_ts, str | None):
         return None
     authorized = context.authorize_result
     files = event.get("files")
@@ -29,9 +34,23 @@ def from_event(
         user=str(user),
         ts=str(ts),
         surface=surface,
-        thread_ts=event.get("thread_ts"),
-        user_team=event.get("user_team") or event.get("source_team") or event.get("team"),
+        thread_ts=thread_ts,
+        user_team=_foreign_team(event, body),
         is_shared=bool(body.get("is_ext_shared_channel")),
         text=str(event.get("text") or ""),
         files=len(files) if isinstance(files, list) else 0,
     )
+
+
+def _foreign_team(event: Mapping[str, Any], body: Mapping[str, Any]) -> str | None:
+    """The asker's team where it may be another one; None for a member of the installed team or of
+    the same organisation (`user_team` may be its E… id, and on Enterprise Grid `team` another
+    workspace of it)."""
+    team = event.get("user_team") or event.get("source_team")
+    if team is None and body.get("is_ext_shared_channel"):
+        team = event.get("team")
+    authorizations = body.get("authorizations")
+    first = authorizations[0] if isinstance(authorizations, list) and authorizations else {}
+    own = {body.get("enterprise_id"), body.get("context_enterprise_id")}
+    own |= {first.get("enterprise_id"), first.get("team_id")} if isinstance(first, dict) else set()
+    return None if team in own else team

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Final
 
 from bot import blocks, markdown
@@ -13,12 +14,34 @@ MESSAGE_CHARACTERS: Final = 10_000
 PART_CHARACTERS: Final = 9_600
 """Of Claude's own text; rendering may add to it."""
 LEAST_CHARACTERS: Final = 1_000
+BARE_CHARACTERS: Final = 1_500
+"""Of a message without blocks, whose `text` Slack limits in bytes."""
 HOLD_SHARE: Final = 0.75
 """Beyond this share of a message an interim edit ends at a line or word, where it can be cut."""
 
 THINKING: Final = "Thinking…"
 NOTHING: Final = "Claude had nothing to say to that. Please ask in another way."
-STARTED_OVER: Final = "The connection broke. Claude has begun the reply again…"
+STARTED_OVER: Final = "Started again after an interruption…"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A message of an earlier run of the same turn, to be used again."""
+
+    ts: str
+    text: str = ""
+    """What it shows, as far as it is known."""
+    rev: int = 0
+
+
+class Form(IntEnum):
+    """How a part is sent; each is plainer than the one before, for when Slack refuses that."""
+
+    MARKDOWN = 0
+    PLAIN = 1
+    """Plain text in blocks."""
+    BARE = 2
+    """`text` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +52,8 @@ class Content:
     status: str | None
     end: int
     """How many characters of the part's text `body` shows."""
+    final: bool = False
+    """The last state of the reply's last message; it is sent even if it looks the same."""
 
 
 @dataclass(slots=True)
@@ -40,14 +65,22 @@ class Part:
     """Reopens the code fence that was cut at the end of the part before."""
     text: str = ""
     """Claude's own."""
+    kept: str = ""
+    """What an earlier try had written here; stays in sight until the new text is longer."""
     ts: str | None = None
     rev: int = 0
     sent: Content | None = None
     """What the last call that Slack took shows."""
     shown: int = 0
     """How many characters of `text` a person has seen."""
-    plain: bool = False
-    """Slack refused the Markdown: send it as plain text."""
+    form: Form = Form.MARKDOWN
+    marked: bool = True
+    """Sent with its metadata."""
+    reposted: bool = False
+    in_doubt: bool = False
+    """A call's answer was lost: it may have taken effect."""
+    late_call: bool = False
+    """A call was given up while Slack may still be at it: it may take effect any time."""
 
     def render(self, end: int) -> str:
         """The first `end` characters as Slack gets them: inert, their fences whole."""
@@ -55,19 +88,18 @@ class Part:
 
 
 class Draft:
-    """The reply so far. Messages of an earlier run (`existing`, ts by part) are used again."""
+    """The reply so far. Messages of an earlier run (by part) are used again."""
 
-    def __init__(self, existing: Mapping[int, str]) -> None:
-        self.surplus = dict(existing)
-        """Messages of ours that no part uses (any more): to be deleted at the end."""
+    def __init__(self, earlier: Mapping[int, Earlier]) -> None:
+        self._earlier = dict(earlier)
+        self._started_over = STARTED_OVER if earlier else None
+        self._arrived: list[str] = []
+        self._limit = PART_CHARACTERS
+        self.unwanted: set[str] = set()
+        """ts of messages that are not part of the reply (any more)."""
         self.parts = [self._new_part(0)]
         self.settled = False
         self.status: str | None = THINKING
-        self._arrived: list[str] = []
-        self._limit = PART_CHARACTERS
-        self._kept = ""
-        """What an earlier try had written; stays in sight until the new text is longer."""
-        self._started_over = False
 
     def add(self, delta: str) -> None:
         """More of Claude's text, which says more than any status did."""
@@ -77,36 +109,40 @@ class Draft:
     def restart(self) -> None:
         """The reply begins again. What was written stays in sight until there is more of it."""
         self.plan()
-        written = "".join(part.text for part in self.parts)
-        if len(written) > len(self._kept):
-            self._kept = written
+        for part in self.parts:
+            if len(part.text) > len(part.kept):
+                part.kept = part.text
         self._clear()
-        self._started_over = True
+        self._started_over = STARTED_OVER
 
     def settle(self, reason: str | None, *, complete: bool) -> None:
         """No more text comes; `reason` says why it is not complete. Of two tries that both broke
         the longer text stays."""
         self.plan()
-        if not complete and len(self._kept) > sum(len(part.text) for part in self.parts):
+        kept = "".join([*(part.kept for part in self.parts), *self._kept_later()])
+        if not complete and len(kept) > sum(len(part.text) for part in self.parts):
             self._clear()
-            self._arrived = [self._kept]
+            self._arrived = [kept]
         self.status = reason
         self.settled = True
 
     def withdraw(self) -> None:
         """Take back all the text."""
-        self._kept = ""
         self._clear()
+        for part in self.parts:
+            part.kept = ""
+        self._earlier = {number: Earlier(one.ts) for number, one in self._earlier.items()}
 
-    def _clear(self) -> None:
-        self._arrived.clear()
-        self._drop_after(self.parts[0])
-        self.parts[0].text, self.parts[0].shown = "", 0
-
-    def abandon(self) -> None:
-        """Give up every message."""
+    def abandon(self) -> set[str]:
+        """Give up the reply: the ts of all its messages."""
         self.withdraw()
         self._give_up(self.parts[0])
+        return self.leftovers()
+
+    def leftovers(self) -> set[str]:
+        """The ts of messages to be deleted once the reply is settled."""
+        found = self.unwanted | {one.ts for one in self._earlier.values()}
+        return found - {part.ts for part in self.parts}
 
     def plan(self) -> None:
         """Move what has arrived into the last part, and begin another where it grows too long."""
@@ -124,11 +160,34 @@ class Draft:
         """Slack found `part` too long: cut it and what follows anew; False if it is short."""
         if self._limit <= LEAST_CHARACTERS:
             return False
-        self._limit //= 2
-        index = self.parts.index(part)
-        part.text = "".join(other.text for other in self.parts[index:])
-        part.shown = 0
-        self._drop_after(part)
+        self._recut(part, self._limit // 2)
+        return True
+
+    def plainer(self, part: Part) -> bool:
+        """Send `part` in the next plainer form; False if there is none."""
+        if part.form is Form.BARE:
+            return False
+        part.form = Form(part.form + 1)
+        part.sent = None
+        if part.form is Form.BARE:
+            self._recut(part, min(self._limit, BARE_CHARACTERS))
+        return True
+
+    def unmarked(self, part: Part) -> bool:
+        """Send `part` without metadata; False if it is sent so already."""
+        if not part.marked:
+            return False
+        part.marked = False
+        part.sent = None
+        return True
+
+    def post_anew(self, part: Part) -> bool:
+        """Show `part` in a new message, since its own cannot be edited; False if that was tried."""
+        if part.ts is None or part.reposted:
+            return False
+        self.unwanted.add(part.ts)
+        part.ts = part.sent = None
+        part.reposted = True
         return True
 
     def content(self, part: Part) -> Content:
@@ -140,13 +199,13 @@ class Draft:
             end = markdown.last_break(part.text, end, part.shown)
         status = self.status if last else None
         if growing and self._started_over:
-            status = status or STARTED_OVER
-            if part.number == 0 and end < len(self._kept):
-                return Content(_render(self._kept), status, 0)
+            status = status or self._started_over
+        if not self.settled and end < len(part.kept):
+            return Content(_render(part.kept[:PART_CHARACTERS]), status, 0)
         body = part.render(end)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
-        return Content(body, status, end)
+        return Content(body, status, end, final=last and self.settled)
 
     def differs(self, part: Part) -> tuple[bool, bool]:
         """Whether `part` shows something else than it should: its text; only its status."""
@@ -158,16 +217,25 @@ class Draft:
         if not last and part.sent.status is None and part.sent.end == len(part.text):
             return False, False
         content = self.content(part)
-        return part.sent.body != content.body, part.sent.status != content.status
+        by_text = part.sent.body != content.body or part.sent.final != content.final
+        return by_text, part.sent.status != content.status
 
     def payload(self, part: Part, content: Content) -> tuple[str, list[dict[str, Any]]]:
         """`text` and `blocks` of a call that shows `content`."""
         body, status = content.body, content.status
         if not body and self.settled:
             notice = status or NOTHING
-            return markdown.plain_beginning(notice), blocks.notice(notice)
-        text = markdown.plain_beginning(body) or markdown.escape(status or THINKING)
-        if part.plain:
+            built = [] if part.form is Form.BARE else blocks.notice(notice)
+            return markdown.plain_beginning(notice), built
+        text = (
+            markdown.plain_beginning(body)
+            or markdown.escaped_beginning(body)
+            or markdown.escape(status or THINKING)
+        )
+        if part.form is Form.BARE:
+            shown = "\n".join(filter(None, [body, status]))
+            return markdown.escaped_beginning(shown), []
+        if part.form is Form.PLAIN:
             return text, blocks.plain(body) + blocks.reply("", status)
         return text, blocks.reply(body, status)
 
@@ -185,7 +253,25 @@ class Draft:
         return next((part for part in reversed(self.parts) if part.text.strip()), self.parts[0])
 
     def _new_part(self, number: int) -> Part:
-        return Part(number, ts=self.surplus.pop(number, None))
+        earlier = self._earlier.pop(number, None)
+        if earlier is None:
+            return Part(number)
+        return Part(number, ts=earlier.ts, kept=earlier.text, rev=earlier.rev)
+
+    def _kept_later(self) -> list[str]:
+        return [self._earlier[number].text for number in sorted(self._earlier)]
+
+    def _recut(self, part: Part, limit: int) -> None:
+        self._limit = limit
+        index = self.parts.index(part)
+        part.text = "".join(other.text for other in self.parts[index:])
+        part.shown = 0
+        self._drop_after(part)
+
+    def _clear(self) -> None:
+        self._arrived.clear()
+        self._drop_after(self.parts[0])
+        self.parts[0].text, self.parts[0].shown = "", 0
 
     def _drop_after(self, part: Part) -> None:
         index = self.parts.index(part)
@@ -195,7 +281,7 @@ class Draft:
 
     def _give_up(self, part: Part) -> None:
         if part.ts is not None:
-            self.surplus[part.number] = part.ts
+            self._earlier[part.number] = Earlier(part.ts, part.kept, part.rev)
         part.ts = part.sent = None
 
 

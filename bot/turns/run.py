@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from bot import logs, metrics
-from bot.claude import Claude
-from bot.clock import Clock
-from bot.conversation import Conversation, Conversations, plain_text
+from bot.conversation import Conversation, plain_text
 from bot.errors import (
     AuthFailed,
     BotError,
@@ -18,15 +17,14 @@ from bot.errors import (
     ClaudeError,
     Doubtful,
     MessageGone,
+    RateLimited,
     SlackError,
     StoreUnavailable,
     Transient,
 )
-from bot.live_message import THINKING, LiveMessage
-from bot.pacing import Pacer
-from bot.policy import Policy
-from bot.slack import Mark, Slack
-from bot.store import OpenTurn, Store
+from bot.live_message import THINKING, Earlier, LiveMessage
+from bot.slack import Workspace
+from bot.store import OpenTurn
 from bot.turn import (
     ClaudeEvent,
     Done,
@@ -39,7 +37,8 @@ from bot.turn import (
     Text,
 )
 from bot.turns import account, sentences
-from bot.turns.places import Places
+from bot.turns.look_back import delete, look_back
+from bot.turns.means import Means
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +46,6 @@ THINKING_EVERY_S: Final = 20.0
 WHOLE: Final = frozenset({Outcome.COMPLETE, Outcome.TRUNCATED, Outcome.REFUSED})
 RECOVER_WITHIN_S: Final = 15 * 60
 """An older question is not answered again: whoever asked has helped themselves by then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What a run works with; one of each per process."""
-
-    slack: Slack
-    store: Store
-    claude: Claude
-    conversations: Conversations
-    pacer: Pacer
-    policy: Policy
-    places: Places
-    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,43 +63,57 @@ class Run:
         self._means = means
         self.question = question
         self._entry = entry
-        self._existing = dict(entry.messages) if entry is not None else {}
+        self._earlier: Mapping[int, Earlier] = {}
         self._live: LiveMessage | None = None
         self._stopped: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self._remove = False
+        self._deleted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._started_at = means.clock.now()
         self._report = StreamReport()
         self._thinks = False
         self._broken: SlackError | None = None
         self._done: Done | None = None
 
-    def stop(self, end: End, *, remove: bool = False) -> None:
+    def stop(self, end: End) -> None:
         """End the turn now: Claude's stream is closed at once. The first reason counts."""
-        self._remove = self._remove or remove
         if not self._stopped.done():
             self._stopped.set_result(end)
+
+    def question_deleted(self) -> None:
+        """End the turn, and take its reply away."""
+        self.stop(End(Outcome.GONE))
+        if not self._deleted.done():
+            self._deleted.set_result(None)
 
     def owns(self, ts: str) -> bool:
         return self._live is not None and self._live.owns(ts)
 
     async def run(self) -> Outcome | None:
         """Answer the question; how it ended, or None if the journal entry must stay open."""
-        if self._entry is not None and not await self._read_again(self._entry):
-            await self._delete_messages()
+        workspace = self._means.slack.of(self.question.team)
+        if workspace is None:  # the bot was moved to another workspace
             return Outcome.GONE
-        enterprise = self._means.slack.of(self.question.team).identity.enterprise
+        if self._entry is not None:
+            before = await look_back(self._means, self._entry)
+            if before.ended is not None:
+                await delete(workspace, self.question.channel, before.to_delete)
+                return before.ended
+            self.question = before.question
+            self._earlier = before.messages
+            if self._means.clock.wall() - self._entry.accepted_at > RECOVER_WITHIN_S:
+                self.stop(End(Outcome.INTERRUPTED, sentences.INTERRUPTED))
+        enterprise = workspace.identity.enterprise
         if (refusal := self._means.policy.refusal(self.question, enterprise)) is not None:
-            await self._decline(refusal)
+            await self._decline(workspace, refusal)
             return Outcome.DECLINED
         async with self._means.pacer.seat(self.question.team) as seat:
             live = LiveMessage(
-                self._means.slack.of(self.question.team),
+                workspace,
                 self._means.pacer,
                 seat,
                 self.question,
                 note_message=self._note_message,
                 on_broken=self._on_broken,
-                existing=self._existing,
+                earlier=self._earlier,
             )
             async with live:
                 self._live = live
@@ -124,28 +123,45 @@ class Run:
         end = await self._until_stopped(live)
         ended_at = self._means.clock.now()
         try:
-            if self._remove:
-                await live.remove()
-            elif self._broken is not None:
+            if self._broken is not None:
                 raise self._broken
-            elif end.outcome is not Outcome.GONE:
-                await live.settle(end.reason, complete=end.outcome in WHOLE)
+            if end.outcome is not Outcome.GONE:
+                await self._settle(live, end)
+            if self._deleted.done():
+                await live.remove()
+                end = End(Outcome.GONE)
         except (MessageGone, ChannelClosed) as error:
             logs.warning(log, "reply_gone", code=error.code)
             end = End(Outcome.GONE)
-        except (Doubtful, Transient, AuthFailed) as error:
-            # The journal entry stays open, so that the next start can settle it.
+        except (Doubtful, Transient, AuthFailed, RateLimited) as error:
+            # The journal entry stays open, so that it is tried again.
             logs.warning(log, "reply_undelivered", method=error.method, code=error.code)
             return None
         except SlackError as error:
             logs.warning(log, "reply_refused", method=error.method, code=error.code)
             end = End(Outcome.FAILED)
         now = self._means.clock.now()
-        took_s, settle_s = now - self._started_at, now - ended_at
         account.settled(
-            self.question, end.outcome, self._done, self._report, live.report, took_s, settle_s
+            self.question,
+            end.outcome,
+            self._done,
+            self._report,
+            live.report,
+            took_s=now - self._started_at,
+            settle_s=now - ended_at,
         )
         return end.outcome
+
+    async def _settle(self, live: LiveMessage, end: End) -> None:
+        """Show the last state, unless the question is deleted meanwhile."""
+        complete = end.outcome in WHOLE
+        settling = asyncio.ensure_future(live.settle(end.reason, complete=complete))
+        await asyncio.wait([settling, self._deleted], return_when=asyncio.FIRST_COMPLETED)
+        if settling.done():
+            settling.result()
+        else:
+            settling.cancel()
+            await asyncio.wait([settling])
 
     async def _until_stopped(self, live: LiveMessage) -> End:
         """Stream Claude's reply into `live` until it ends or somebody stops the turn."""
@@ -168,7 +184,7 @@ class Run:
                 lambda number: live.status(sentences.in_line(number))
             ):
                 live.status(sentences.RESTARTED if self._entry is not None else THINKING)
-                conversation = await self._means.conversations.read(self.question)
+                conversation = await self._means.conversations.read(live.workspace, self.question)
                 return await self._reply(live, conversation)
         except ClaudeError as error:
             metrics.FAILURES.labels(type(error).__name__).inc()
@@ -237,50 +253,18 @@ class Run:
 
     def _hint(self) -> str | None:
         """What to say to a message that asks nothing."""
-        identity = self._means.slack.of(self.question.team).identity
-        if plain_text(self.question.text, identity.bot_user_id, str):
+        workspace = self._means.slack.of(self.question.team)
+        bot_user_id = workspace.identity.bot_user_id if workspace else ""
+        if plain_text(self.question.text, bot_user_id, str):
             return None
         if self.question.files:
             return sentences.HINT_FILES
         return sentences.HINT_DIRECT if self.question.surface == "direct" else sentences.HINT
 
-    async def _read_again(self, entry: OpenTurn) -> bool:
-        """Get the question's text and the reply's messages back from Slack, since the journal
-        holds no text and a kill may have come between a post and its note; False if the question
-        is gone."""
-        if self._means.clock.wall() - entry.accepted_at > RECOVER_WITHIN_S:
-            self.stop(End(Outcome.INTERRUPTED, sentences.INTERRUPTED))
-        question = entry.question
-        workspace = self._means.slack.of(question.team)
-        found = False
+    async def _decline(self, workspace: Workspace, refusal: str) -> None:
+        question = self.question
         try:
-            async for message in workspace.since(
-                question.channel, question.reply_thread_ts, question.ts
-            ):
-                if message.get("ts") == question.ts:
-                    found = True
-                    self.question = replace(question, text=str(message.get("text") or ""))
-                mark = Mark.of(message)
-                if mark is not None and mark.turn == str(question.key):
-                    self._existing[mark.part] = str(message.get("ts"))
-        except (MessageGone, ChannelClosed):
-            return False
-        return found
-
-    async def _delete_messages(self) -> None:
-        workspace = self._means.slack.of(self.question.team)
-        for ts in self._existing.values():
-            try:
-                await workspace.delete(self.question.channel, ts)
-            except SlackError as error:
-                logs.warning(log, "message_stays", code=error.code)
-
-    async def _decline(self, refusal: str) -> None:
-        workspace = self._means.slack.of(self.question.team)
-        try:
-            await workspace.tell(
-                self.question.channel, self.question.user, refusal, self.question.thread_ts
-            )
+            await workspace.tell(question.channel, question.user, refusal, question.thread_ts)
         except SlackError as error:
             logs.warning(log, "refusal_untold", code=error.code)
         logs.event(log, "turn", outcome=Outcome.DECLINED.value)

@@ -28,11 +28,16 @@ def message_start(message: Mapping[str, Any]) -> bytes:
 
 def text_delta(index: int, text: str) -> bytes:
     """The event that comes by the hundred, so it is put together by hand."""
-    data = json.dumps(text, ensure_ascii=False)
+    data = json.dumps(text, ensure_ascii=_has_half_characters(text))
     return (
         f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{index},'
         f'"delta":{{"type":"text_delta","text":{data}}}}}\n\n'
     ).encode()
+
+
+def _has_half_characters(text: str) -> bool:
+    """Lone surrogates have no UTF-8: only an escape can carry them."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def block_start(index: int, block: Mapping[str, Any]) -> bytes:
