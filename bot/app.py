@@ -92,6 +92,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     settings.allow_external_users,
                 ),
                 places=Places(settings.max_concurrent_replies),
+                max_messages=settings.max_messages,
                 clock=clock,
             )
         )

@@ -49,6 +49,7 @@ class Settings:
     data_dir: str
     edits_per_minute: int
     max_concurrent_replies: int
+    max_messages: int
     first_event_timeout_s: float
     idle_timeout_s: float
     total_timeout_s: float
@@ -176,6 +177,7 @@ def read(env: Mapping[str, str]) -> Settings:
         data_dir=reader.text("DATA_DIR", "./data"),
         edits_per_minute=reader.number("EDITS_PER_MINUTE", 50, int, 10, 1_000),
         max_concurrent_replies=reader.number("MAX_CONCURRENT_REPLIES", 200, int, 1, 10_000),
+        max_messages=reader.number("MAX_MESSAGES", 15, int, 1, 100),
         first_event_timeout_s=reader.number("FIRST_EVENT_TIMEOUT_S", 60.0, float, 0.05, 600),
         idle_timeout_s=reader.number("IDLE_TIMEOUT_S", 90.0, float, 0.05, 600),
         total_timeout_s=reader.number("TOTAL_TIMEOUT_S", 600.0, float, 0.1, 3_600),

@@ -232,6 +232,15 @@ class Workspace:
         with contextlib.suppress(MessageGone):
             await call("chat.delete", lambda: self._writes.chat_delete(channel=channel, ts=ts))
 
+    async def attach(self, channel: str, thread_ts: str | None, name: str, text: str) -> None:
+        """Share `text` as a file `name` (scope files:write); Slack posts it a moment later."""
+        await call(
+            "files.completeUploadExternal",
+            lambda: self._writes.files_upload_v2(
+                channel=channel, thread_ts=thread_ts, filename=name, title=name, content=text
+            ),
+        )
+
     async def tell(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
         """Say something that only `user` sees."""
         await call(

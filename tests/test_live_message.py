@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from bot.live_message import doubt, writer
+from bot.live_message.draft import IN_THE_FILE
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, Message
 from bot.serve import Server
@@ -250,3 +251,70 @@ async def test_one_call_is_in_flight_per_message_and_the_last_one_is_the_final_t
     edits = [call for call in world.slack.calls if call.method == "chat.update"]
     assert all(b.at - a.at >= 0.12 for a, b in itertools.pairwise(edits))
     assert same(reply.revisions[-1].markdown, text)
+
+
+async def test_a_reply_beyond_the_messages_it_may_take_is_attached_as_a_file(
+    world: World,
+) -> None:
+    text = prose(40_000)
+    world.claude.script(Reply(text=text))
+    async with world.bot(max_messages=2):
+        ts = await world.ask()
+        await world.idle()
+    parts = [reply for reply in world.replies(ts) if not reply.files]
+    assert len(parts) == 2
+    assert IN_THE_FILE in parts[1].shown
+    assert text.startswith(parts[0].sent_markdown)
+    (shared,) = [reply for reply in world.replies(ts) if reply.files]
+    assert world.slack.file(shared.files[0]["id"]).content.decode() == text
+
+
+async def test_without_the_file_the_rest_comes_in_further_messages(world: World) -> None:
+    text = prose(30_000)
+    world.claude.script(Reply(text=text))
+    error = Fault(method="files.getUploadURLExternal", kind="error", error="missing_scope")
+    world.slack.fault(error)
+    async with world.bot(max_messages=2):
+        ts = await world.ask()
+        await world.until_shown(text, ts)
+        await world.idle()
+    assert len(world.replies(ts)) == 4
+
+
+async def test_120_000_characters_arrive_whole(world: World) -> None:
+    text = prose(120_000)
+    world.claude.script(Reply(text=text, tokens_per_second=100_000))
+    async with world.bot(claude_max_tokens=40_000):
+        ts = await world.ask()
+        await world.until_shown(text, ts, timeout_s=25)
+    assert len(world.replies(ts)) == 13
+
+
+async def test_when_slack_finds_a_message_too_long_no_text_is_ever_out_of_sight(
+    world: World, bot: Server
+) -> None:
+    text = " ".join(f"word{number}" for number in range(700))
+    world.slack.fault(
+        Fault(
+            method="chat.update",
+            kind="error",
+            error="msg_too_long",
+            times=99,
+            when=lambda args: len(str(args["blocks"])) > 4_500,
+        )
+    )
+    world.claude.script(Reply(text=text, tokens_per_second=1_000))
+    seen: set[str] = set()
+    ts = await world.ask()
+
+    def shown() -> bool:
+        there = {word for m in world.replies(ts) for word in m.sent_markdown.split()[:-1]}
+        assert seen <= there | {
+            m.sent_markdown.split()[-1] for m in world.replies(ts) if m.sent_markdown
+        }
+        seen.update(there)
+        return same(world.shown(ts), text)
+
+    await world.until(shown)
+    await world.idle()
+    assert same(world.shown(ts), text)

@@ -88,6 +88,7 @@ METHOD_SCOPES: dict[str, set[str]] = {
     "conversations_replies": HISTORY,
     "conversations_history": HISTORY,
     "users_info": {"users:read"},
+    "files_upload_v2": {"files:write"},
 }
 EVENT_SCOPES: dict[str, set[str]] = {
     "app_home_opened": set(),

@@ -25,6 +25,7 @@ from bot.turn import Question
 log = logging.getLogger(__name__)
 
 POST_SOON_S: Final = 0.3
+FILE_NAME: Final = "reply.md"
 
 
 class LiveMessage:
@@ -44,6 +45,7 @@ class LiveMessage:
         *,
         note_message: Callable[[int, str], Awaitable[None]],
         on_broken: Callable[[SlackError], None],
+        max_messages: int,
         earlier: Mapping[int, Earlier] | None = None,
     ) -> None:
         key = str(question.key)
@@ -52,7 +54,7 @@ class LiveMessage:
         self._channel = question.channel
         self._thread_ts = question.reply_thread_ts
         self._on_broken = on_broken
-        self._draft = Draft(earlier or {})
+        self._draft = Draft(earlier or {}, max_messages)
         self._writer = Writer(
             self._draft,
             workspace,
@@ -128,6 +130,8 @@ class LiveMessage:
         the SlackError that made it impossible, MessageGone if somebody deleted the reply.
         """
         self._draft.settle(reason, complete=complete)
+        if (text := self._draft.whole_text()) is not None and not await self._attach(text):
+            self._draft.lift_the_limit()
         self._writer.end()
         assert self._writing is not None
         await asyncio.shield(self._writing)
@@ -171,6 +175,15 @@ class LiveMessage:
             logs.warning(log, "status_line_failed", code=error.code)
             self._writer.post_waits_for_text = False
             self._writer.wake()
+
+    async def _attach(self, text: str) -> bool:
+        """Attach the whole reply as a file; False where Slack does not take it."""
+        try:
+            await self.workspace.attach(self._channel, self._thread_ts, FILE_NAME, text)
+        except SlackError as error:
+            logs.warning(log, "file_not_attached", method=error.method, code=error.code)
+            return False
+        return True
 
     async def _delete(self, leftovers: set[str]) -> None:
         for ts in leftovers:

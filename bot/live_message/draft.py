@@ -19,7 +19,10 @@ BARE_CHARACTERS: Final = 1_500
 HOLD_SHARE: Final = 0.75
 """Beyond this share of a message an interim edit ends at a line or word, where it can be cut."""
 
+UNLIMITED: Final = 1_000
+
 THINKING: Final = "Thinking…"
+IN_THE_FILE: Final = "The reply is longer than this: all of it is in the attached file."
 NOTHING: Final = "Claude had nothing to say to that. Please ask in another way."
 STARTED_OVER: Final = "Started again after an interruption…"
 
@@ -90,7 +93,9 @@ class Part:
 class Draft:
     """The reply so far. Messages of an earlier run (by part) are used again."""
 
-    def __init__(self, earlier: Mapping[int, Earlier]) -> None:
+    def __init__(self, earlier: Mapping[int, Earlier], max_messages: int) -> None:
+        self._max_messages = max_messages
+        self._beyond = ""
         self._earlier = dict(earlier)
         self._started_over = STARTED_OVER if earlier else None
         self._arrived: list[str] = []
@@ -147,14 +152,33 @@ class Draft:
     def plan(self) -> None:
         """Move what has arrived into the last part, and begin another where it grows too long."""
         part = self.parts[-1]
-        part.text += "".join(self._arrived)
+        arrived = "".join(self._arrived)
         self._arrived.clear()
+        if self._beyond:
+            self._beyond += arrived
+            return
+        part.text += arrived
         while (end := self._end(part)) < len(part.text):
             rest, part.text = part.text[end:], part.text[:end]
+            if len(self.parts) >= self._max_messages:
+                self._beyond = rest
+                return
             prefix = markdown.reopening(part.prefix + part.text)
             part = self._new_part(part.number + 1)
             part.prefix, part.text = prefix, rest
             self.parts.append(part)
+
+    def whole_text(self) -> str | None:
+        """All that Claude wrote, if it does not fit into the messages that a reply may have."""
+        self.plan()
+        if not self._beyond:
+            return None
+        return "".join(part.text for part in self.parts) + self._beyond
+
+    def lift_the_limit(self) -> None:
+        """Show the rest in further messages after all: it cannot be shown otherwise."""
+        self._max_messages = UNLIMITED
+        self._arrived, self._beyond = [self._beyond], ""
 
     def halve(self, part: Part) -> bool:
         """Slack found `part` too long: cut it and what follows anew; False if it is short."""
@@ -198,6 +222,8 @@ class Draft:
         if growing and end > self._limit * HOLD_SHARE:
             end = markdown.last_break(part.text, end, part.shown)
         status = self.status if last else None
+        if last and self._beyond:
+            status = " ".join(filter(None, [IN_THE_FILE, status]))
         if growing and self._started_over:
             status = status or self._started_over
         if not self.settled and end < len(part.kept):
@@ -219,6 +245,18 @@ class Draft:
         content = self.content(part)
         by_text = part.sent.body != content.body or part.sent.final != content.final
         return by_text, part.sent.status != content.status
+
+    def ahead_of(self, part: Part) -> Part:
+        """`part`; or the first one after it that must be shown before text is taken from `part`,
+        so that no text is out of sight meanwhile."""
+        moved = part.sent.end - len(part.text) if part.sent else 0
+        for after in self.parts[self.parts.index(part) + 1 :]:
+            if moved <= 0:
+                break
+            if after.ts is None:
+                return after
+            moved -= len(after.text)
+        return part
 
     def payload(self, part: Part, content: Content) -> tuple[str, list[dict[str, Any]]]:
         """`text` and `blocks` of a call that shows `content`."""
@@ -264,12 +302,16 @@ class Draft:
     def _recut(self, part: Part, limit: int) -> None:
         self._limit = limit
         index = self.parts.index(part)
-        part.text = "".join(other.text for other in self.parts[index:])
+        part.text = "".join(other.text for other in self.parts[index:]) + self._beyond
+        self._beyond = ""
         part.shown = 0
-        self._drop_after(part)
+        # Not used again: their text moves, and would be out of sight between two edits.
+        self.unwanted |= {other.ts for other in self.parts[index + 1 :] if other.ts is not None}
+        del self.parts[index + 1 :]
 
     def _clear(self) -> None:
         self._arrived.clear()
+        self._beyond = ""
         self._drop_after(self.parts[0])
         self.parts[0].text, self.parts[0].shown = "", 0
 

@@ -113,7 +113,7 @@ class Writer:
             self._draft.plan()
             for part in self._draft.parts:
                 if self._is_due(part):
-                    return part
+                    return self._draft.ahead_of(part)
             if self._draft.settled:
                 return None
             await self._wait_for_change()

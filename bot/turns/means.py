@@ -25,4 +25,5 @@ class Means:
     pacer: Pacer
     policy: Policy
     places: Places
+    max_messages: int
     clock: Clock

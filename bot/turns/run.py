@@ -113,6 +113,7 @@ class Run:
                 self.question,
                 note_message=self._note_message,
                 on_broken=self._on_broken,
+                max_messages=self._means.max_messages,
                 earlier=self._earlier,
             )
             async with live:

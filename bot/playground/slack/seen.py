@@ -9,6 +9,7 @@ from .records import (
     Channel,
     Delivery,
     Ephemeral,
+    File,
     Json,
     Message,
     Notified,
@@ -39,6 +40,10 @@ class Seen:
     def channel(self, channel: str) -> Channel:
         """A channel's own record."""
         return self._workspace.world.channels[channel]
+
+    def file(self, file_id: str) -> File:
+        """An uploaded file, with its content."""
+        return self._workspace.world.files[file_id]
 
     def status(self, channel: str, thread_ts: str) -> str:
         """The status line that a thread shows now, or ""."""
