@@ -25,6 +25,7 @@ from bot.store.lock import only_process
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
 from bot.turns.means import Means
+from bot.turns.order import ThreadOrder
 from bot.turns.places import Places
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     settings.allowed_channels,
                     settings.allow_external_users,
                 ),
+                order=ThreadOrder(),
                 places=Places(settings.max_concurrent_replies),
                 max_messages=settings.max_messages,
                 clock=clock,

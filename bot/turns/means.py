@@ -11,6 +11,7 @@ from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Slack
 from bot.store import Store
+from bot.turns.order import ThreadOrder
 from bot.turns.places import Places
 
 
@@ -24,6 +25,7 @@ class Means:
     conversations: Conversations
     pacer: Pacer
     policy: Policy
+    order: ThreadOrder
     places: Places
     max_messages: int
     clock: Clock

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -121,7 +122,11 @@ class Run:
                 return await self._answer(live)
 
     async def _answer(self, live: LiveMessage) -> Outcome | None:
-        end = await self._until_stopped(live)
+        async with AsyncExitStack() as held:  # until the reply is settled
+            return await self._answer_in_order(live, held)
+
+    async def _answer_in_order(self, live: LiveMessage, held: AsyncExitStack) -> Outcome | None:
+        end = await self._until_stopped(live, held)
         ended_at = self._means.clock.now()
         try:
             if self._broken is not None:
@@ -164,9 +169,9 @@ class Run:
             settling.cancel()
             await asyncio.wait([settling])
 
-    async def _until_stopped(self, live: LiveMessage) -> End:
+    async def _until_stopped(self, live: LiveMessage, held: AsyncExitStack) -> End:
         """Stream Claude's reply into `live` until it ends or somebody stops the turn."""
-        streaming = asyncio.create_task(self._stream(live))
+        streaming = asyncio.create_task(self._stream(live, held))
         try:
             await asyncio.wait([streaming, self._stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -177,10 +182,12 @@ class Run:
             return self._stopped.result()
         return streaming.result()
 
-    async def _stream(self, live: LiveMessage) -> End:
+    async def _stream(self, live: LiveMessage, held: AsyncExitStack) -> End:
         try:
             if (hint := self._hint()) is not None:
                 return End(Outcome.COMPLETE, hint)
+            order = self._means.order.turn(self.question, lambda: live.status(sentences.AFTER))
+            await held.enter_async_context(order)
             async with self._means.places.place(
                 lambda number: live.status(sentences.in_line(number))
             ):

@@ -1,0 +1,109 @@
+"""One reply at a time in a thread, in the order of the questions."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bot.errors import TooManyQuestions
+from bot.playground.claude import Reply
+from bot.serve import Server
+from bot.turn import Question
+from bot.turns import order as order_module
+from bot.turns.order import ThreadOrder
+from bot.turns.sentences import AFTER
+from tests.conftest import World, prose, same
+from tests.fake_clock import settle
+
+
+def question(ts: str, thread_ts: str = "1.000000") -> Question:
+    return Question(
+        team="T1", channel="C1", user="U1", ts=ts, thread_ts=thread_ts, surface="channel"
+    )
+
+
+def told_to_wait(world: World, root: str) -> bool:
+    """By the message itself or, where it could not be posted yet, by the thread's status line."""
+    shown = "".join(reply.shown for reply in world.replies(root))
+    return AFTER in shown or AFTER in world.slack.status(world.general, root)
+
+
+async def test_a_second_question_waits_says_so_and_sees_the_reply_above(
+    world: World, bot: Server
+) -> None:
+    text = prose(600)
+    world.claude.script(Reply(text=text, tokens_per_second=100), Reply(text="Second."))
+    root = await world.ask("first")
+    await world.until(lambda: world.shown(root))
+    await world.ask("second", thread_ts=root)
+    await world.until(lambda: told_to_wait(world, root))
+    await world.until(lambda: same(world.replies(root)[-1].sent_markdown, "Second."))
+    assert same(world.replies(root)[0].sent_markdown, text)
+    second = world.claude.requests[-1]
+    assert [turn["role"] for turn in second.body["messages"]] == ["user", "assistant", "user"]
+    assert second.body["messages"][1]["content"].split() == text.split()
+    assert world.claude.peak_streams == 1
+
+
+async def test_questions_in_a_flat_direct_message_are_answered_in_order(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(*[Reply(text=f"Answer {n}.", first_token_s=0.1) for n in range(3)])
+    for number in range(3):
+        await world.ask(f"question {number}", channel=world.dm)
+    await world.idle()
+    asked = [request.last_user_text for request in world.claude.requests]
+    assert [text.split("\n\n")[-1] for text in asked] == [f"question {n}" for n in range(3)]
+    assert world.claude.peak_streams == 1
+
+
+async def test_threads_do_not_wait_for_each_other(world: World, bot: Server) -> None:
+    world.claude.script(*[Reply(text=prose(2_000), tokens_per_second=100)] * 2)
+    await world.ask("one")
+    await world.ask("two", channel=world.secret)
+    await world.claude.wait_for(lambda: world.claude.open_streams == 2)
+
+
+async def test_a_waiting_question_that_is_deleted_is_never_asked(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text=prose(800), tokens_per_second=200), Reply(text="Third."))
+    root = await world.ask("first")
+    await world.until(lambda: world.shown(root))
+    second = await world.ask("second", thread_ts=root)
+    await world.until(lambda: told_to_wait(world, root))
+    third = await world.ask("third", thread_ts=root)
+    await world.slack.delete(world.ada, world.general, second)
+    await world.until_says("Third.", root)
+    await world.idle()
+    assert third and len(world.claude.requests) == 2
+    assert len(world.replies(root)) == 2
+
+
+async def test_whoever_gives_up_lets_the_next_one_pass() -> None:
+    order, inside = ThreadOrder(), list[str]()
+    leave = asyncio.Event()
+
+    async def stay(ts: str) -> None:
+        async with order.turn(question(ts), lambda: None):
+            inside.append(ts)
+            await leave.wait()
+
+    first, second, third = [asyncio.create_task(stay(f"{n}.000000")) for n in (1, 2, 3)]
+    await settle()
+    assert inside == ["1.000000"]
+    second.cancel()
+    await settle()
+    assert inside == ["1.000000"], "the one behind does not overtake the one that replies"
+    leave.set()
+    await asyncio.gather(first, third)
+    assert inside == ["1.000000", "3.000000"]
+    assert order._lines == {}
+
+
+async def test_a_wait_in_a_thread_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order_module, "WAIT_S", 0.01)
+    order = ThreadOrder()
+    async with order.turn(question("1.000000"), lambda: None):
+        with pytest.raises(TooManyQuestions):
+            async with order.turn(question("2.000000"), lambda: None):
+                pass
