@@ -112,8 +112,14 @@ class ClaudeError(BotError):
         self.retry_after_s = retry_after_s
 
     def told(self) -> str:
-        """What the person reads."""
-        return self.sentence
+        """What the person reads; with the time at which Claude wants to be asked again, if it gave
+        one that is worth saying."""
+        if not self.retryable or not self.retry_after_s or self.retry_after_s < 60:
+            return self.sentence
+        minutes = math.ceil(self.retry_after_s / 60)
+        when = f"{minutes} minutes" if minutes > 1 else "a minute"
+        cause = self.sentence.partition(". ")[0]
+        return f"{cause}. Please try again in about {when}."
 
 
 class ClaudeBusy(ClaudeError):
@@ -121,14 +127,6 @@ class ClaudeBusy(ClaudeError):
 
     sentence = "Claude is very busy right now. Please try again in a few minutes."
     retryable = True
-
-    def told(self) -> str:
-        """With the time at which Claude wants to be asked again, when it gave one."""
-        if not self.retry_after_s or self.retry_after_s < 60:
-            return self.sentence
-        minutes = math.ceil(self.retry_after_s / 60)
-        when = f"{minutes} minutes" if minutes > 1 else "a minute"
-        return f"Claude is very busy right now. Please try again in about {when}."
 
 
 class ClaudeFailing(ClaudeError):

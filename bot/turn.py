@@ -129,9 +129,8 @@ class Text:
 class Retrying:
     """A request failed; the next one comes in `wait_s` seconds, and goes on where the text is."""
 
-    reason: str
+    cause: Literal["busy", "failing", "broken"]
     wait_s: float
-    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +171,15 @@ class StreamReport:
     damages: list[str] = field(default_factory=list)
     usage: dict[str, Usage] = field(default_factory=dict)
     """By the model that used it."""
+    dollars: float | None = 0.0
 
     def gap_s(self, share: float) -> float | None:
         """The gap that `share` (0 to 1) of the gaps are not above; None without gaps."""
         ordered = sorted(self.gaps_s)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
-    def spent(self, model: str, usage: Usage) -> None:
+    def spent(self, model: str, usage: Usage, dollars: float | None) -> None:
+        """Add one request; `dollars` is None where the price is not known."""
         self.usage[model] = self.usage.get(model, Usage()) + usage
+        known = self.dollars is not None and dollars is not None
+        self.dollars = (self.dollars or 0.0) + (dollars or 0.0) if known else None

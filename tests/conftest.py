@@ -113,19 +113,24 @@ class World:
 
 
 def joined(parts: list[str]) -> str:
-    """The parts of a reply as one text: fences that were closed and reopened at seams are whole."""
+    """The parts of a reply as one text: fences that were closed and reopened at seams are whole.
+
+    A fence is reopened with the line that opened it; a block that merely follows another one in
+    the next message, with the same language, cannot be told from that, so texts avoid it."""
     text = ""
     for part in (part.replace(WORD_JOINER, "") for part in parts):
-        if text.rstrip().endswith("```") and part.lstrip().startswith("```") and _open(text):
+        opening = _last_fence(text)
+        if opening and text.rstrip().endswith("```") and part.startswith(f"{opening}\n"):
             text = text.rstrip().removesuffix("```")
-            part = part.lstrip().split("\n", 1)[1]
+            part = part.removeprefix(f"{opening}\n")
         text += part
     return text
 
 
-def _open(text: str) -> bool:
-    """Whether the last fence of `text` is a closing one that a reopening could undo."""
-    return text.count("\n```") + text.startswith("```") >= 2
+def _last_fence(text: str) -> str | None:
+    """The line that opened the last code block of `text`."""
+    fences = [line for line in text.split("\n") if line.startswith("```")]
+    return fences[-2] if len(fences) >= 2 else None
 
 
 def same(left: str, right: str) -> bool:

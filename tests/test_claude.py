@@ -201,19 +201,28 @@ async def test_usage_counts_every_attempt_and_thinking_apart(scripted: ScriptedC
     assert report.resumes == 1 and report.attempts == 2
     assert report.first_event_s is not None and report.first_text_s is not None
     assert report.gap_s(0.5) is not None
-    assert prices.cost(report.usage) is not None
+    assert report.dollars is not None and report.dollars > 0
     assert len(str(second.body)) > len(str(first.body))
 
 
 def test_costs_follow_the_price_table() -> None:
     million = 1_000_000
-    assert prices.cost({"claude-sonnet-5-5": Usage(input=million, output=million)}) == 12.0
-    assert prices.cost({"claude-sonnet-5-5": Usage(cache_read=million)}) == pytest.approx(0.10)
-    assert prices.cost({"claude-sonnet-5-5": Usage(cache_write=million)}) == 2.5
-    assert prices.cost({"claude-haiku-5-5": Usage(input=100_000)}) == pytest.approx(0.01)
-    assert prices.cost({"claude-haiku-5-5": Usage(input=200_000)}) == pytest.approx(0.10)
-    assert prices.cost({"a-model-of-tomorrow": Usage(input=1)}) is None
-    assert prices.cost({}) == 0.0
+    assert prices.cost("claude-sonnet-5-5", Usage(input=million, output=million)) == 12.0
+    assert prices.cost("claude-sonnet-5-5", Usage(cache_read=million)) == pytest.approx(0.10)
+    assert prices.cost("claude-sonnet-5-5", Usage(cache_write=million)) == 2.5
+    assert prices.cost("claude-haiku-5-5", Usage(input=100_000)) == pytest.approx(0.01)
+    assert prices.cost("claude-haiku-5-5", Usage(input=200_000)) == pytest.approx(0.10)
+    assert prices.cost("a-model-of-tomorrow", Usage(input=1)) is None
+
+
+def test_each_request_has_its_own_price() -> None:
+    report = StreamReport()
+    for _ in range(2):
+        used = Usage(input=60_000)
+        report.spent("claude-haiku-5-5", used, prices.cost("claude-haiku-5-5", used))
+    assert report.dollars == pytest.approx(0.012)
+    report.spent("a-model-of-tomorrow", Usage(input=1), None)
+    assert report.dollars is None
 
 
 async def test_the_connection_is_warm_before_the_first_question(scripted: ScriptedClaude) -> None:

@@ -12,7 +12,7 @@ from bot import claude as claude_module
 from bot import errors
 from bot.playground.claude import Damage, Reply
 from bot.serve import Server
-from bot.turns.sentences import CONTEXT_FULL, EMPTY, REFUSED, TRUNCATED
+from bot.turns.sentences import CONTEXT_FULL, EMPTY, PAUSED, REFUSED, TRUNCATED
 from tests.conftest import World, going_on, prose, same
 
 TEXT = prose(1_500)
@@ -72,7 +72,7 @@ async def test_retry_after_is_the_least_that_is_waited(world: World, bot: Server
         pytest.param(401, "authentication_error", 1, errors.ClaudeMisconfigured.sentence, id="401"),
         pytest.param(402, "billing_error", 1, errors.ClaudeOutOfCredit.sentence, id="402"),
         pytest.param(403, "permission_error", 1, errors.ClaudeMisconfigured.sentence, id="403"),
-        pytest.param(404, "not_found_error", 3, errors.ModelUnknown.sentence, id="404"),
+        pytest.param(404, "not_found_error", 2, errors.ModelUnknown.sentence, id="404"),
         pytest.param(413, "request_too_large", 1, errors.ConversationTooLong.sentence, id="413"),
     ],
 )
@@ -218,6 +218,7 @@ async def test_when_both_models_refuse_for_long_it_is_said_when_to_come_back(
     world.claude.script(*failing(429, "rate_limit_error", 8, retry_after=600))
     ts = await world.ask()
     await world.until_says("try again in about 10 minutes", ts)
+    assert len(world.claude.requests) == 2
 
 
 async def test_the_rest_is_written_in_one_piece_when_no_stream_holds(
@@ -260,9 +261,9 @@ async def test_a_reply_that_begins_again_says_so_and_never_shows_less(
 async def test_the_person_sees_that_claude_is_busy_and_when_the_next_try_comes(
     world: World, bot: Server
 ) -> None:
-    world.claude.script(*failing(529, "overloaded_error", retry_after=1.2), Reply(text="Done."))
+    world.claude.script(*failing(529, "overloaded_error", retry_after=3.2), Reply(text="Done."))
     ts = await world.ask()
-    await world.until_says("Claude is busy; trying again in 1 s", ts)
+    await world.until_says("Claude is busy; trying again in 3 s", ts)
     await world.until_shown("Done.", ts)
 
 
@@ -291,7 +292,7 @@ async def test_pauses_without_end_are_bounded(world: World, bot: Server) -> None
     ts = await world.ask()
     await world.idle()
     assert len(world.claude.requests) == 6
-    assert world.shown(ts).count("More.") >= 1
+    await world.until_says(PAUSED, ts)
 
 
 async def test_an_unknown_stop_reason_counts_as_done(world: World, bot: Server) -> None:
@@ -436,3 +437,56 @@ async def test_exception_text_reaches_nobody(world: World, bot: Server) -> None:
     ts = await world.ask()
     await world.until_says(errors.ClaudeRejected.sentence, ts)
     assert "secret detail" not in str([m.shown for m in world.replies(ts)])
+
+
+async def test_the_idle_clock_rules_although_the_first_event_has_longer(world: World) -> None:
+    async with world.bot(first_event_timeout_s=30.0, idle_timeout_s=0.2):
+        world.claude.script(Reply(text=TEXT, damage=Damage("stall", at=800)))
+        world.claude.default = going_on(TEXT)
+        ts = await world.ask()
+        await world.until_shown(TEXT, ts, timeout_s=4)
+
+
+async def test_a_broken_refusal_of_the_other_model_does_not_hide_the_reason(
+    world: World, bot: Server
+) -> None:
+    busy = Reply(status=529, error_type="overloaded_error", keep=True)
+    world.claude.script(replace(busy, when=lambda body: body["model"] == "claude-sonnet-5-5"))
+    world.claude.default = lambda body: Reply(status=400, error_type="invalid_request_error")
+    ts = await world.ask()
+    await world.until_says(errors.ClaudeBusy.sentence, ts)
+
+
+async def test_a_whole_reply_instead_of_the_rest_is_shown_once(world: World, bot: Server) -> None:
+    text = prose(6_000)
+    world.claude.script(Reply(text=text, damage=Damage("cut", at=3_000)), Reply(text=text))
+    ts = await world.ask()
+    await world.until_shown(text, ts)
+
+
+async def test_another_reply_instead_of_the_rest_replaces_the_first(
+    world: World, bot: Server
+) -> None:
+    text = prose(3_000)
+    other = text[:500] + " But now for something else. " + prose(2_000)
+    world.claude.script(Reply(text=text, damage=Damage("cut", at=1_000)), Reply(text=other))
+    ts = await world.ask()
+    await world.until_shown(other, ts)
+
+
+@pytest.mark.parametrize("header", ["inf", "9" * 400, "nonsense", "-5"])
+async def test_nonsense_as_retry_after_harms_nobody(world: World, bot: Server, header: str) -> None:
+    refused = failing(529, "overloaded_error", 1, headers={"retry-after-ms": header})
+    world.claude.script(*refused, Reply(text="Fine."))
+    ts = await world.ask()
+    await world.until_shown("Fine.", ts)
+
+
+async def test_a_reply_that_begins_again_and_stays_empty_keeps_what_was_written(
+    world: World, bot: Server
+) -> None:
+    text = prose(200)
+    world.claude.script(Reply(text=text, damage=Damage("cut", at=150)), Reply(text=""))
+    ts = await world.ask()
+    await world.until_says(EMPTY, ts)
+    assert text.startswith(world.shown(ts)) and len(world.shown(ts)) > 100

@@ -52,6 +52,12 @@ CODE = "Look:\n\n```python\ndef total(items):\n    return su"
             "[None, None, ", "None, None]", "[None, None, None, None]", id="nor are equal values"
         ),
         pytest.param("1000", "000", "1000000", id="nor are zeros"),
+        pytest.param(
+            "| Supported |", " Supported |", "| Supported | Supported |", id="nor are equal cells'"
+        ),
+        pytest.param("- one\n    ", "  - two", "- one\n      - two", id="nor is an indentation"),
+        pytest.param("a.\n        -", "        - b", "a.\n        - b", id="a list item again"),
+        pytest.param("One.\nTwo.\n", "Three.", "One.\nTwo.\nThree.", id="the next line"),
         pytest.param("----------", "----------", "--------------------", id="nor is a line"),
         pytest.param("a", "", "a", id="nothing more"),
         pytest.param(
@@ -67,6 +73,25 @@ def test_a_seam_is_healed(partial: str, new: str, whole: str) -> None:
 def test_a_repetition_of_hundreds_of_characters_is_removed() -> None:
     text = " ".join(f"word{number}" for number in range(300))
     assert join(text[:1_500], text[700:]) == text
+
+
+def test_a_whole_reply_again_adds_only_what_is_new() -> None:
+    text = " ".join(f"word{number}" for number in range(1_000))
+    assert join(text[:3_000], text) == text
+
+
+def test_another_reply_from_the_start_is_told_apart() -> None:
+    text = " ".join(f"word{number}" for number in range(300))
+    seam = Seam(text[:1_000])
+    other = text[:400] + " and then something else"
+    assert seam.add(other) == other
+    assert seam.starts_over
+
+
+def test_text_that_repeats_itself_does_not_wait() -> None:
+    line = f"All work and no play makes Jack a dull boy{', and so on' * 6}.\n"
+    seam = Seam(line * 20 + line[:30])
+    assert len(seam.add(line[30:] + line * 3)) > 0
 
 
 words = st.lists(

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import anthropic
 import httpx2
@@ -27,7 +27,7 @@ from bot.claude.request import Request
 from bot.claude.seam import Seam
 from bot.claude.watch import Clocks
 from bot.config import Effort
-from bot.errors import ClaudeBusy, ClaudeError, ClaudeTooSlow, ModelUnknown
+from bot.errors import ClaudeBusy, ClaudeError, ClaudeFailing, ModelUnknown
 from bot.turn import (
     ClaudeEvent,
     Done,
@@ -49,7 +49,7 @@ PAUSES: Final = 5
 """`pause_turn`: how often Claude may pause its own turn."""
 RESUME_FROM: Final = 300
 """Characters; less is quicker written again than resumed."""
-BACKOFF_S: Final = 1.0
+BACKOFF_S: Final = 2.0
 BACKOFF_MAX_S: Final = 20.0
 RETRY_AFTER_MAX_S: Final = 60.0
 IN_ONE_PIECE_S: Final = 120.0
@@ -153,25 +153,31 @@ class _Reply:
         try:
             return await self._stream(self._claude.model, ATTEMPTS)
         except ClaudeError as error:
-            if not _another_way_may_help(error):
+            if not (error.retryable or isinstance(error, ModelUnknown)):
                 raise
             return await self._other_ways(error)
 
     async def _other_ways(self, failure: ClaudeError) -> Done:
-        """The other model, then one request in one piece. Raises `failure` when neither helps."""
-        model = self._claude.fallback_model
-        if model is not None:
-            logs.warning(log, "claude_fallback", model=model, after=type(failure).__name__)
-            self._tell_turn(Switched(model))
+        """The other model, then one request in one piece. Raises the first failure, or the last
+        one where the first was only that the model is unknown, when neither helps."""
+        model, other = self._claude.model, self._claude.fallback_model
+        last = failure
+        if other is not None:
+            logs.warning(log, "claude_fallback", model=other, after=type(failure).__name__)
+            self._tell_turn(Switched(other))
             try:
-                return await self._stream(model, OTHER_MODEL_ATTEMPTS, resumes=0)
+                return await self._stream(other, OTHER_MODEL_ATTEMPTS, resumes=0)
             except ClaudeError as error:
-                if not _another_way_may_help(error):
-                    raise
-                failure = _most_telling(failure, error)
-        elif isinstance(failure, ModelUnknown) or _must_wait_long(failure):
-            raise failure
-        return await self._in_one_piece(model or self._claude.model, failure)
+                last = error
+        told = last if isinstance(failure, ModelUnknown) else failure
+        usable = [
+            name
+            for name, error in ((other, last), (model, failure))
+            if name is not None and error.retryable and not _must_wait_long(error)
+        ]
+        if not usable:
+            raise told
+        return await self._in_one_piece(usable[0], told)
 
     async def _stream(self, model: str, attempts: int, resumes: int = RESUMES) -> Done:
         """Stream with `model`, again and again while that may help."""
@@ -189,7 +195,7 @@ class _Reply:
                 left -= 1
                 if left <= 0 or resumes < 0:
                     raise
-                await self._wait(_backoff_s(error, attempts - left), error, attempts - left + 1)
+                await self._wait(_backoff_s(error, attempts - left), error)
 
     async def _once(self, model: str) -> Done:
         """One streamed request, for the whole reply or for the rest of it."""
@@ -242,7 +248,7 @@ class _Reply:
 
     async def _done(self, ended: Ended, model: str) -> Done:
         if self._seam is not None:
-            self._write(self._seam.rest())
+            self._join(self._seam.rest())
             self._seam = None
         if ended.stop_reason == "pause_turn" and self._pauses < PAUSES:
             self._pauses += 1
@@ -267,22 +273,36 @@ class _Reply:
             )
         except ClaudeError as error:
             logs.warning(log, "claude_in_one_piece_failed", detail=str(error), model=model)
-            raise _most_telling(failure, error) from error
+            raise failure from error
         return await self._done(ended, model)
 
     def _take(self, event: ClaudeEvent) -> None:
         """Pass an event on; text only once it is clear how it joins what is there."""
+        now = self._loop.time()
+        if self._report.first_event_s is None:
+            self._report.first_event_s = now - self._started_at
         if not isinstance(event, Text):
             if not (isinstance(event, Started) and self._written):
                 self._tell_turn(event)
             return
-        now = self._loop.time()
         if self._delta_at is not None:
             self._report.gaps_s.append(now - self._delta_at)
         self._delta_at = now
         if self._report.first_text_s is None:
             self._report.first_text_s = now - self._started_at
-        self._write(event.delta if self._seam is None else self._seam.add(event.delta))
+        if self._seam is None:
+            self._write(event.delta)
+        else:
+            self._join(self._seam.add(event.delta))
+
+    def _join(self, text: str) -> None:
+        """Add text of a resumed stream; where Claude wrote another reply instead, begin again."""
+        if self._seam is not None and self._seam.starts_over:
+            self._seam = None
+            self._written.clear()
+            self._report.restarts += 1
+            self._tell_turn(Restarted())
+        self._write(text)
 
     def _write(self, text: str) -> None:
         if text:
@@ -291,30 +311,25 @@ class _Reply:
             self._tell_turn(Text(text))
 
     async def _take_breath(self, model: str) -> None:
-        if (wait_s := self._claude.breather(model).wait_s()) > 0:
-            await self._wait(wait_s, ClaudeBusy("breather"), 1)
+        breather = self._claude.breather(model)
+        while (wait_s := breather.wait_s()) > 0:
+            await self._wait(wait_s, ClaudeBusy("breather"))
 
-    async def _wait(self, wait_s: float, error: ClaudeError, attempt_number: int) -> None:
+    async def _wait(self, wait_s: float, error: ClaudeError) -> None:
         if self._loop.time() + wait_s >= self._deadline:
             raise error
-        self._tell_turn(Retrying(type(error).__name__, wait_s, attempt_number))
+        self._tell_turn(Retrying(_cause(error), wait_s))
         await asyncio.sleep(wait_s)
 
 
-def _another_way_may_help(error: ClaudeError) -> bool:
-    return error.retryable or isinstance(error, ModelUnknown)
+def _cause(error: ClaudeError) -> Literal["busy", "failing", "broken"]:
+    if isinstance(error, ClaudeBusy):
+        return "busy"
+    return "failing" if isinstance(error, ClaudeFailing) else "broken"
 
 
 def _must_wait_long(error: ClaudeError) -> bool:
     return (error.retry_after_s or 0.0) > RETRY_AFTER_MAX_S
-
-
-def _most_telling(first: ClaudeError, later: ClaudeError) -> ClaudeError:
-    """Of two failures the one that the person is told: the first, unless it was only that the
-    model does not exist, or that there was no time left."""
-    if isinstance(first, ModelUnknown) and not isinstance(later, ClaudeTooSlow):
-        return later
-    return first
 
 
 def _backoff_s(error: ClaudeError, failures: int) -> float:

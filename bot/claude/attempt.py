@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,11 +11,13 @@ from typing import Any, Final, cast
 import anthropic
 import httpx2
 
+from bot.claude import prices
 from bot.claude.failures import translate
 from bot.claude.protocol import Protocol
 from bot.claude.request import Request
 from bot.claude.watch import Clocks, Watch
 from bot.errors import ClaudeError, ClaudeInterrupted, ClaudeTooSlow
+from bot.markdown import scrub
 from bot.turn import ClaudeEvent, StreamReport, Text, Usage
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -50,7 +51,6 @@ async def streamed(
     event line, and at a third of its cost per delta (`bench/claude.py`).
     """
     report.attempts += 1
-    started_at = time.monotonic()
     protocol: Protocol | None = None
     try:
         async with Watch(clocks, deadline) as watch:
@@ -71,16 +71,14 @@ async def streamed(
                             break
                         if protocol.stop_reason is not None:
                             watch.end_within(LAST_EVENT_S)
-                        if report.first_event_s is None:
-                            report.first_event_s = time.monotonic() - started_at
         return Ended(protocol.ended(), protocol.model)
     except (*BROKEN, ClaudeError) as error:
         if protocol is not None and protocol.stop_reason is not None:
             return Ended(protocol.stop_reason, protocol.model)  # the text was whole by then
-        raise error if isinstance(error, ClaudeError) else translate(error) from error
+        raise _named(error, protocol, report) from error
     finally:
         if protocol is not None:
-            report.spent(protocol.model, protocol.usage())
+            _book(report, protocol.model, protocol.usage())
 
 
 async def in_one_piece(
@@ -101,13 +99,33 @@ async def in_one_piece(
         raise ClaudeTooSlow("in one piece") from error
     except (anthropic.APIError, httpx2.HTTPError, ValueError) as error:
         raise translate(error) from error
-    report.spent(model, _usage(message))
-    text = "".join(block.text for block in message.content if block.type == "text")
+    try:
+        text = "".join(block.text for block in message.content if block.type == "text")
+        usage, stop_reason = _usage(message), message.stop_reason
+    except (AttributeError, TypeError, LookupError) as error:
+        raise ClaudeInterrupted("an answer that cannot be read") from error
+    _book(report, message.model or model, usage)
     if text:
-        tell(Text(text))
-    if message.stop_reason is None:
+        tell(Text(scrub(text)))
+    if stop_reason is None:
         raise ClaudeInterrupted("an answer without a stop_reason")
-    return Ended(message.stop_reason, message.model)
+    return Ended(stop_reason, message.model or model)
+
+
+def _named(error: Exception, protocol: Protocol | None, report: StreamReport) -> ClaudeError:
+    """The error of ours, with the request id where there is one; noted as damage."""
+    ours = error if isinstance(error, ClaudeError) else translate(error)
+    detail = str(ours)
+    request_id = protocol.request_id if protocol is not None else None
+    if protocol is not None and "request_id=" not in detail:
+        detail = f"{detail} request_id={request_id}"
+        report.damages.append(str(ours))
+    return type(ours)(detail, retry_after_s=ours.retry_after_s)
+
+
+def _book(report: StreamReport, model: str, usage: Usage) -> None:
+    """Add what one request has used. The price of a request depends on its own length."""
+    report.spent(model, usage, prices.cost(model, usage))
 
 
 def _usage(message: anthropic.types.Message) -> Usage:
@@ -117,4 +135,5 @@ def _usage(message: anthropic.types.Message) -> Usage:
         cache_read=used.cache_read_input_tokens or 0,
         cache_write=used.cache_creation_input_tokens or 0,
         output=used.output_tokens,
+        thinking=getattr(used.output_tokens_details, "thinking_tokens", None) or 0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -47,6 +48,7 @@ _BY_STATUS: Final[dict[int, type[ClaudeError]]] = {
     529: ClaudeBusy,
 }
 SPEND_LIMIT: Final = "enforced_spend_limit_reached"
+DAY_S: Final = 86_400.0
 
 
 def translate(error: Exception) -> ClaudeError:
@@ -97,14 +99,22 @@ def _of_invalid_request(message: str) -> type[ClaudeError]:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The wait that the server asks for: milliseconds, seconds or a date; None if it does not."""
+    """The wait that the server asks for: milliseconds, seconds or a date; None if it does not, or
+    asks for nonsense. Never more than a day."""
     try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1_000)
-        if (value := headers.get("retry-after")) is None:
-            return None
-        if value.strip().isascii() and value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
+        wait_s = _asked_wait_s(headers)
+    except (ValueError, TypeError, OverflowError):
         return None
+    if wait_s is None or not math.isfinite(wait_s):
+        return None
+    return min(max(0.0, wait_s), DAY_S)
+
+
+def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
+    if (milliseconds := headers.get("retry-after-ms")) is not None:
+        return float(milliseconds) / 1_000
+    if (value := headers.get("retry-after")) is None:
+        return None
+    if value.strip().isascii() and value.strip().replace(".", "", 1).isdigit():
+        return float(value)
+    return parsedate_to_datetime(value).timestamp() - time.time()

@@ -55,11 +55,7 @@ PRICES: Final[Mapping[str, Price]] = {
 }
 
 
-def cost(usage: Mapping[str, Usage]) -> float | None:
-    """Dollars for `usage` by model; None if the price of a model is not known."""
-    total = 0.0
-    for model, used in usage.items():
-        if model not in PRICES:
-            return None
-        total += PRICES[model].of(used)
-    return total
+def cost(model: str, usage: Usage) -> float | None:
+    """Dollars for one request; None if the price of the model is not known."""
+    price = PRICES.get(model)
+    return None if price is None else price.of(usage)

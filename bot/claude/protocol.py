@@ -40,7 +40,7 @@ class Protocol:
     ) -> None:
         self._tell = tell
         self._report = report
-        self._request_id = request_id
+        self.request_id = request_id
         self._begun = False
         self._blocks: set[int] = set()
         self._usage: dict[str, int] = {}
@@ -63,19 +63,21 @@ class Protocol:
             payload = json.loads(data)
         except ValueError as error:
             if event == "error":
-                raise from_event(None, self._request_id) from error
+                raise from_event(None, self.request_id) from error
             raise self._broken("malformed JSON") from error
         kind = payload.get("type", event) if isinstance(payload, dict) else event
         if kind == "ping":
             return False
-        if kind == "error":
-            raise from_event(payload, self._request_id)
+        if "error" in (kind, event):
+            raise from_event(payload, self.request_id)
         if event is None:
             self._note("a record without its event line")
         try:
-            self._take(kind, payload)
+            ours = self._take(kind, payload)
         except (AttributeError, KeyError, TypeError) as error:
             raise self._broken(f"a malformed {kind}") from error
+        if ours is not None:
+            self._tell(ours)
         return True
 
     def ended(self) -> str:
@@ -98,17 +100,17 @@ class Protocol:
             thinking=counts.get("thinking_tokens", 0),
         )
 
-    def _take(self, kind: str | None, payload: dict[str, Any]) -> None:
+    def _take(self, kind: str | None, payload: dict[str, Any]) -> ClaudeEvent | None:
         match kind:
             case "content_block_delta":
-                self._delta(payload)
+                return self._delta(payload)
             case "content_block_start":
-                self._block(payload)
+                return self._block(payload)
             case "message_start":
                 self._begun = True
                 self.model = payload["message"].get("model") or self.model
                 self._count(payload["message"].get("usage"))
-                self._tell(Started(self.model, self._request_id))
+                return Started(self.model, self.request_id)
             case "message_delta":
                 self.stop_reason = payload["delta"].get("stop_reason") or self.stop_reason
                 self._count(payload.get("usage"))
@@ -118,37 +120,37 @@ class Protocol:
                 pass
             case _:
                 self._note(f"an unknown event {kind}")
+        return None
 
-    def _block(self, payload: dict[str, Any]) -> None:
+    def _block(self, payload: dict[str, Any]) -> ClaudeEvent | None:
         block = payload["content_block"]
         self._blocks.add(payload.get("index", -1))
         if block["type"] not in KNOWN_BLOCKS:
             self._note(f"an unknown block {block['type']}")
         if block["type"] == "thinking":
-            self._tell(Thinking())
-        if block["type"] == "text" and block.get("text"):
-            self._text(block["text"])
+            return Thinking()
+        return self._text(block.get("text") or "") if block["type"] == "text" else None
 
-    def _delta(self, payload: dict[str, Any]) -> None:
+    def _delta(self, payload: dict[str, Any]) -> ClaudeEvent | None:
         delta = payload["delta"]
         if not self._begun:
             self._note("a delta before message_start")
         if payload.get("index", -1) not in self._blocks:
             self._note("a delta for a block that was not started")
         if delta["type"] == "text_delta":
-            self._text(delta["text"])
-        elif delta["type"] not in KNOWN_DELTAS:
+            return self._text(delta["text"])
+        if delta["type"] not in KNOWN_DELTAS:
             self._note(f"an unknown delta {delta['type']}")
+        return None
 
-    def _text(self, text: str) -> None:
+    def _text(self, text: str) -> Text | None:
         """Pass text on; a character whose halves come in two deltas is put together first."""
         text = self._half + text
         self._half = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._half, text = text[-1], text[:-1]
-        if text:
-            self._written += len(text)
-            self._tell(Text(scrub(text)))
+        self._written += len(text)
+        return Text(scrub(text)) if text else None
 
     def _count(self, usage: object) -> None:
         """Later figures are totals: they replace the earlier ones."""
@@ -164,8 +166,8 @@ class Protocol:
         """Something odd that does not end the stream; once each in the log."""
         if damage not in self._report.damages:
             self._report.damages.append(damage)
-            logs.warning(log, "claude_damage", damage=damage, request_id=self._request_id)
+            logs.warning(log, "claude_damage", damage=damage, request_id=self.request_id)
 
     def _broken(self, damage: str) -> ClaudeInterrupted:
         self._report.damages.append(damage)
-        return ClaudeInterrupted(f"{damage} request_id={self._request_id}")
+        return ClaudeInterrupted(f"{damage} request_id={self.request_id}")

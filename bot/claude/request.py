@@ -15,12 +15,13 @@ from bot.turn import Message
 
 # Models since 4.6 refuse a request whose last message is the assistant's, so the partial text is
 # quoted to them: platform.claude.com/docs/en/build-with-claude/streaming (error recovery).
+# It stands last, with nothing after it: one could not tell a line end of ours from one of its own.
 CONTINUE: Final = (
-    "Your previous response to this was interrupted. It is quoted below between the two lines of "
-    "equals signs, and it is already shown to the reader. Continue it from exactly where it ends: "
-    "write only what comes next, beginning with the very next character, even in the middle of a "
-    "word, a line or a code block. Repeat nothing, and do not mention the interruption.\n"
-    "====\n{partial}\n===="
+    "Your previous response to this was interrupted. What you had written is quoted below the line "
+    "of equals signs, up to the end of this message, and is already shown to the reader. Continue "
+    "it from exactly where it ends: write only what comes next, beginning with the very next "
+    "character, even in the middle of a word, a line or a code block. Repeat nothing, and do not "
+    "mention the interruption.\n====\n{partial}"
 )
 GO_ON: Final = "Please continue from where you left off."
 

@@ -64,7 +64,10 @@ class Watch:
 
     def event(self) -> None:
         """Claude made progress."""
+        first = self._event_at is None
         self._event_at = self._loop.time()
+        if first:  # another clock rules now, and may be the shorter one
+            self._look_again()
 
     def ping(self) -> None:
         """The connection lives, no more."""
@@ -73,6 +76,9 @@ class Watch:
     def end_within(self, seconds: float) -> None:
         """Only the end is missing: wait for it no longer than that."""
         self._deadline = min(self._deadline, self._loop.time() + seconds)
+        self._look_again()
+
+    def _look_again(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._look()

@@ -125,7 +125,8 @@ class Draft:
         the longer text stays."""
         self.plan()
         kept = "".join([*(part.kept for part in self.parts), *self._kept_later()])
-        if not complete and len(kept) > sum(len(part.text) for part in self.parts):
+        written = sum(len(part.text) for part in self.parts)
+        if len(kept) > written and not (complete and written):
             self._clear()
             self._arrived = [kept]
         self.status = reason

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from bot import logs, metrics
-from bot.claude import prices
 from bot.live_message import Report
 from bot.turn import Done, Outcome, Question, StreamReport, Usage
 
@@ -17,11 +16,12 @@ def settled(
     outcome: Outcome,
     done: Done | None,
     stream: StreamReport,
-    shown: Report,
+    shown: Report | None,
     took_s: float,
     settle_s: float,
 ) -> None:
-    """Write down a turn that has ended: `took_s` in all, `settle_s` from Claude's end."""
+    """Write down a turn that has ended: `took_s` in all, `settle_s` from Claude's end. `shown` is
+    None where there was no reply."""
     metrics.TURNS.labels(outcome.value, question.surface).inc()
     metrics.TOOK.observe(took_s)
     metrics.SETTLING.observe(settle_s)
@@ -31,21 +31,23 @@ def settled(
         "user": question.user,
         "took_s": round(took_s, 3),
         "settle_s": round(settle_s, 3),
-        "messages": len(shown.messages),
-        "posts": shown.posts,
-        "edits": shown.edits,
-        "rate_limited": shown.rate_limited,
     }
+    if shown is not None:
+        fields |= {
+            "messages": len(shown.messages),
+            "posts": shown.posts,
+            "edits": shown.edits,
+            "rate_limited": shown.rate_limited,
+        }
     if done is not None:
         fields |= {"model": done.model, "stop_reason": done.stop_reason}
     if stream.attempts:
-        dollars = prices.cost(stream.usage)
-        _count(stream, dollars)
-        fields |= _stream_fields(stream, dollars)
+        _count(stream)
+        fields |= _stream_fields(stream)
     logs.event(log, "turn", **fields)
 
 
-def _count(stream: StreamReport, dollars: float | None) -> None:
+def _count(stream: StreamReport) -> None:
     metrics.ATTEMPTS.inc(stream.attempts)
     metrics.RESUMES.inc(stream.resumes + stream.restarts)
     metrics.DAMAGES.inc(len(stream.damages))
@@ -59,11 +61,11 @@ def _count(stream: StreamReport, dollars: float | None) -> None:
     ):
         if seconds is not None:
             histogram.observe(seconds)
-    if dollars is not None:
-        metrics.DOLLARS.inc(dollars)
+    if stream.dollars is not None:
+        metrics.DOLLARS.inc(stream.dollars)
 
 
-def _stream_fields(stream: StreamReport, dollars: float | None) -> dict[str, object]:
+def _stream_fields(stream: StreamReport) -> dict[str, object]:
     used = sum(stream.usage.values(), Usage())
     return {
         "first_event_s": _rounded(stream.first_event_s),
@@ -80,7 +82,7 @@ def _stream_fields(stream: StreamReport, dollars: float | None) -> dict[str, obj
         "cache_write_tokens": used.cache_write,
         "output_tokens": used.output,
         "thinking_tokens": used.thinking,
-        "dollars": None if dollars is None else round(dollars, 6),
+        "dollars": None if stream.dollars is None else round(stream.dollars, 6),
     }
 
 

@@ -70,7 +70,8 @@ class Run:
         self._deleted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._started_at = means.clock.now()
         self._report = StreamReport()
-        self._thinks = False
+        self._written = False
+        self._thinks_since: float | None = None
         self._broken: SlackError | None = None
         self._done: Done | None = None
 
@@ -220,31 +221,33 @@ class Run:
         return self._ended(live, done, conversation)
 
     def _show(self, live: LiveMessage, event: ClaudeEvent) -> None:
-        self._thinks = False
+        thought_since, self._thinks_since = self._thinks_since, None
         match event:
             case Text(delta):
+                self._written = True
                 live.add(delta)
             case Restarted():
+                self._written = False
                 live.restart()
-            case Retrying(reason, wait_s, _):
-                live.status(sentences.trying_again(reason, wait_s))
+            case Retrying(cause, wait_s):
+                live.status(sentences.trying_again(cause, wait_s))
             case Switched(_, in_one_piece):
                 live.status(sentences.IN_ONE_PIECE if in_one_piece else sentences.OTHER_MODEL)
             case _:
-                self._thinks = True
+                self._thinks_since = thought_since or self._means.clock.now()
                 live.status(THINKING)
 
     async def _show_thinking(self, live: LiveMessage) -> None:
         """A sign of life now and then while Claude thinks for long."""
-        began_at = self._means.clock.now()
         while True:
             await self._means.clock.sleep(THINKING_EVERY_S)
-            if self._thinks:
-                live.status(f"{THINKING} {round(self._means.clock.now() - began_at)} s")
+            if self._thinks_since is not None:
+                seconds = round(self._means.clock.now() - self._thinks_since)
+                live.status(f"{THINKING} {seconds} s")
 
     def _ended(self, live: LiveMessage, done: Done, conversation: Conversation) -> End:
         notes = " ".join(conversation.notes) or None
-        written = self._report.first_text_s is not None
+        written = self._written
         match done.stop_reason:
             case "max_tokens":
                 return End(
@@ -253,6 +256,8 @@ class Run:
                 )
             case "model_context_window_exceeded":
                 return End(Outcome.TRUNCATED, sentences.CONTEXT_FULL)
+            case "pause_turn":  # again and again
+                return End(Outcome.TRUNCATED, sentences.PAUSED)
             case "refusal":
                 live.withdraw()
                 return End(Outcome.REFUSED, sentences.REFUSED)
@@ -275,7 +280,8 @@ class Run:
             await workspace.tell(question.channel, question.user, refusal, question.thread_ts)
         except SlackError as error:
             logs.warning(log, "refusal_untold", code=error.code)
-        logs.event(log, "turn", outcome=Outcome.DECLINED.value)
+        took_s = self._means.clock.now() - self._started_at
+        account.settled(question, Outcome.DECLINED, None, self._report, None, took_s, 0.0)
 
     async def _note_message(self, part: int, ts: str) -> None:
         try:

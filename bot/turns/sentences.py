@@ -14,6 +14,7 @@ THOUGHT_TOO_LONG: Final = (
     "Claude used up the whole length of a reply for thinking. Please ask for something smaller."
 )
 TRUNCATED: Final = "Claude stopped here: the reply reached its maximum length."
+PAUSED: Final = "Claude paused this reply again and again, so I stopped it here."
 CONTEXT_FULL: Final = "Claude stopped here: this conversation has become too long for it."
 REFUSED: Final = "Claude declined to answer this."
 INTERRUPTED: Final = "Interrupted by a restart of the bot. Please ask again."
@@ -29,11 +30,13 @@ def in_line(number: int) -> str:
     return f"Many people are asking me right now. You are number {number} in line…"
 
 
-def trying_again(reason: str, wait_s: float) -> str:
+def trying_again(cause: str, wait_s: float) -> str:
     """What the person reads while another attempt is under way."""
-    cause = {
-        "ClaudeBusy": "Claude is busy",
-        "ClaudeFailing": "Claude's service has a problem",
-    }.get(reason, "The connection to Claude broke")
-    when = f" in {round(wait_s)} s" if wait_s >= 1 else ""
-    return f"{cause}; trying again{when}…"
+    what = {
+        "busy": "Claude is busy",
+        "failing": "Claude's service has a problem",
+        "broken": "The connection to Claude broke",
+    }[cause]
+    # A shorter wait is over before its number can be read, or be taken back.
+    when = f" in {round(wait_s)} s" if wait_s >= 3 else ""
+    return f"{what}; trying again{when}…"
