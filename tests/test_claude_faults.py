@@ -268,13 +268,14 @@ async def test_the_person_sees_that_claude_is_busy_and_when_the_next_try_comes(
 
 
 async def test_a_long_thinking_phase_shows_a_sign_of_life(
-    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.turns.run.THINKING_EVERY_S", 0.1)
-    world.claude.script(Reply(text="Done.", thinking=True, thinking_s=0.5, pings_every_s=0.05))
-    ts = await world.ask()
-    await world.until_says("Thinking… 0 s", ts)
-    await world.until_shown("Done.", ts)
+    world.claude.script(Reply(text="Done.", thinking=True, thinking_s=1.5, pings_every_s=0.05))
+    async with world.bot():
+        ts = await world.ask()
+        await world.until_says("Thinking… 1 s", ts)
+        await world.until_shown("Done.", ts)
 
 
 async def test_a_pause_of_claudes_own_is_gone_on_with(world: World, bot: Server) -> None:
@@ -490,3 +491,17 @@ async def test_a_reply_that_begins_again_and_stays_empty_keeps_what_was_written(
     ts = await world.ask()
     await world.until_says(EMPTY, ts)
     assert text.startswith(world.shown(ts)) and len(world.shown(ts)) > 100
+
+
+async def test_questions_in_line_do_not_freeze_the_reply_that_runs(world: World) -> None:
+    text = prose(4_000)
+    world.claude.script(Reply(text=text, tokens_per_second=300))
+    async with world.bot(max_concurrent_replies=1):
+        ts = await world.ask("first", channel=world.secret)
+        await world.claude.wait_for(lambda: world.claude.open_streams == 1)
+        rooms = [world.slack.add_channel(f"r{n}", members=[world.ada]) for n in range(30)]
+        for room in rooms:
+            await world.ask("waiting", channel=room)
+        await world.until_shown(text, ts, channel=world.secret)
+    (reply,) = world.replies(ts, world.secret)
+    assert len(reply.revisions) >= 5

@@ -120,7 +120,8 @@ async def test_one_call_at_a_time_slows_down_by_a_wider_spacing() -> None:
     budget = Budget(1, 1.0, clock)
     budget.pause(1)
     await clock.advance(1)
-    assert (budget.limit, budget.window_s) == (1, pytest.approx(1 / SLOWER))
+    assert budget.limit == 1
+    assert budget.window_s == pytest.approx(1 / SLOWER)
 
 
 # --- edits ----------------------------------------------------------------------------------------
@@ -181,6 +182,7 @@ async def test_first_words_go_before_an_interim_edit_that_waits_longer() -> None
     pacer = Pacer(clock, 3)
     async with pacer.seat(TEAM) as one, pacer.seat(TEAM) as two:
         await one.first()
+        assert two.first_wait_s() == pytest.approx(MINUTE_S)
         interim = start(one.interim())
         await clock.advance(1)
         first = start(two.first())
@@ -209,7 +211,7 @@ async def test_of_two_that_are_due_the_longest_unseen_goes_first() -> None:
         await asyncio.gather(*tasks)
 
 
-async def test_interim_edits_leave_slots_for_all_live_replies_and_for_two_newcomers() -> None:
+async def test_interim_edits_leave_a_slot_for_each_live_reply() -> None:
     clock = FakeClock()
     pacer = Pacer(clock, 50)
     async with AsyncExitStack() as stack:
@@ -217,8 +219,23 @@ async def test_interim_edits_leave_slots_for_all_live_replies_and_for_two_newcom
         tasks = [start(write_on(seat)) for seat in live]
         await clock.advance(40)
         await cancel(*tasks)
+        finals = [start(seat.final()) for seat in live]
+        await settle()
+        assert all(final.done() for final in finals)
+
+
+async def test_a_steady_stream_of_questions_leaves_slots_for_the_next_ones() -> None:
+    clock = FakeClock()
+    pacer = Pacer(clock, 50)
+    async with AsyncExitStack() as stack:
+        tasks = []
+        live = await seats(stack, pacer, 12)
+        for seat in live:
+            tasks.append(start(write_on(seat)))
+            await clock.advance(5)
+        await cancel(*tasks)
         newcomers = await seats(stack, pacer, 2)
-        finals = [start(seat.final()) for seat in live + newcomers]
+        finals = [start(seat.final()) for seat in newcomers]
         await settle()
         assert all(final.done() for final in finals)
 

@@ -51,6 +51,7 @@ class LiveMessage:
         key = str(question.key)
         self.workspace = workspace
         self._pacer = pacer
+        self._seat = seat
         self._channel = question.channel
         self._thread_ts = question.reply_thread_ts
         self._on_broken = on_broken
@@ -102,7 +103,18 @@ class LiveMessage:
     def add(self, delta: str) -> None:
         """More of Claude's text."""
         self._draft.add(delta)
+        self._seat.text_began()
         self._writer.wake()
+
+    def wait_in_line(self, status: str) -> None:
+        """The reply cannot begin yet, and says why; `begin` ends the wait."""
+        self._seat.stand_back()
+        self.status(status)
+
+    def begin(self, status: str = THINKING) -> None:
+        """The reply's turn has come."""
+        self._seat.step_up()
+        self.status(status)
 
     def status(self, text: str) -> None:
         """Say what is going on; shown with the next edit, or alone, but then not within 15 s of
@@ -129,6 +141,7 @@ class LiveMessage:
         Where there is no text the reason is the message. Returns when Slack has everything; raises
         the SlackError that made it impossible, MessageGone if somebody deleted the reply.
         """
+        self._seat.text_ended()
         self._draft.settle(reason, complete=complete)
         if (text := self._draft.whole_text()) is not None and not await self._attach(text):
             self._draft.lift_the_limit()

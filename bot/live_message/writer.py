@@ -34,8 +34,10 @@ TRY_AGAIN_S: Final = (0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0)
 """Waits between tries of a call that Slack did not take; together a little over two minutes."""
 INTERIM_TRY_AGAIN_S: Final = 2.5
 RATE_LIMITS_IN_A_ROW: Final = 20
-FINAL_WAIT_S: Final = 45.0
+FINAL_WAIT_S: Final = 5.0
 """If the last edit would come later than this, the reply is posted anew instead."""
+FIRST_WAIT_S: Final = 0.3
+"""Likewise the first words, where nothing but the placeholder stands there yet."""
 UNKNOWN_ERRORS: Final = 3
 """Interim edits that fail in an unknown way are left out; so many in a row end the edits."""
 
@@ -155,9 +157,8 @@ class Writer:
 
     async def _edit(self, part: Part) -> None:
         assert part.ts is not None
-        late = self._draft.settled and self._pacer.edit_wait_s(self._team) > FINAL_WAIT_S
-        if late and self._draft.post_anew(part):
-            logs.warning(log, "final_posted_anew", part=part.number)
+        if self._edit_is_late(part) and self._draft.post_anew(part):
+            logs.event(log, "posted_anew", part=part.number)
             return
         if not await self._slot(part):
             return  # the reply has ended meanwhile: take the final slot instead
@@ -175,9 +176,17 @@ class Writer:
         if self._draft.settled:
             await self._seat.final()
             return True
-        first_words = part.number == 0 and part.shown == 0 and bool(part.text.strip())
-        due = self._seat.first() if first_words else self._seat.interim()
+        due = self._seat.first() if self._are_first_words(part) else self._seat.interim()
         return await race(due, self._ending.wait())
+
+    def _edit_is_late(self, part: Part) -> bool:
+        """Whether a post would show the text so much earlier that it is worth a new message."""
+        if self._draft.settled:
+            return self._pacer.edit_wait_s(self._team) > FINAL_WAIT_S
+        return self._are_first_words(part) and self._seat.first_wait_s() > FIRST_WAIT_S
+
+    def _are_first_words(self, part: Part) -> bool:
+        return part.number == 0 and part.shown == 0 and bool(part.text.strip())
 
     async def _post(self, part: Part) -> None:
         if not self.post_is_booked:

@@ -187,12 +187,14 @@ class Run:
         try:
             if (hint := self._hint()) is not None:
                 return End(Outcome.COMPLETE, hint)
-            order = self._means.order.turn(self.question, lambda: live.status(sentences.AFTER))
+            order = self._means.order.turn(
+                self.question, lambda: live.wait_in_line(sentences.AFTER)
+            )
             await held.enter_async_context(order)
             async with self._means.places.place(
-                lambda number: live.status(sentences.in_line(number))
+                lambda number: live.wait_in_line(sentences.in_line(number))
             ):
-                live.status(sentences.RESTARTED if self._entry is not None else THINKING)
+                live.begin(sentences.RESTARTED if self._entry is not None else THINKING)
                 conversation = await self._means.conversations.read(live.workspace, self.question)
                 return await self._reply(live, conversation)
         except ClaudeError as error:

@@ -1,0 +1,235 @@
+"""Who may edit next: the rule of the package's docstring."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from bot.clock import Clock
+from bot.pacing.budget import Budget
+from bot.pacing.forecast import Forecast
+from bot.pacing.line import Line, Waiter
+
+EDIT_SPACING_S: Final = 0.5
+"""Between two edits of one message, at least: smooth to the eye."""
+HORIZONS_S: Final = (10.0, 20.0, 30.0, 45.0, 60.0)
+STARVING_S: Final = 60.0
+"""Whose words wait longer than this gets an edit whatever the forecast says ..."""
+STARVING_SHARE: Final = 0.2
+"""... and, where more replies are live than there are slots for finals, from this share of them."""
+
+
+class Rank(IntEnum):
+    """In which order those go who may."""
+
+    FINAL = 0
+    FIRST = 1
+    INTERIM = 2
+
+
+@dataclass(eq=False, slots=True)
+class Seat:
+    """The place of one live reply in its workspace's edit budget; it owns a slot for its final."""
+
+    _line: EditLine
+    began_at: float | None = None
+    """When its text began, as told or else as its first wait for an edit suggests."""
+    ended_at: float | None = None
+    last_edit_at: float | None = None
+    owns_final: bool = True
+    _told: bool = False
+
+    async def first(self) -> None:
+        """Wait for a slot for the first words of the reply."""
+        await self._line.take(self, Rank.FIRST)
+
+    async def interim(self) -> None:
+        """Wait until another edit of this reply is due."""
+        await self._line.take(self, Rank.INTERIM)
+
+    async def final(self) -> None:
+        """Wait for a slot ahead of everything that is not final."""
+        self.text_ended()
+        await self._line.take(self, Rank.FINAL)
+
+    def first_wait_s(self) -> float:
+        """Seconds until a slot for first words; infinite if finals own them all."""
+        return self._line.first_wait_s()
+
+    def stand_back(self) -> None:
+        """The reply waits in line and will not be edited soon: it owns no slot meanwhile."""
+        self.owns_final = False
+        self._line.review()
+
+    def step_up(self) -> None:
+        """The reply's turn has come: it owns a slot for its final again."""
+        self.owns_final = True
+
+    def text_began(self) -> None:
+        """Claude's first text is here. It may be told again, or not at all."""
+        if not self._told:
+            self._told = True
+            self.began_at = self._line.clock.now()
+            self._line.review()
+
+    def text_ended(self) -> None:
+        """No more text comes. It may be told again, or left to `final`."""
+        if self.ended_at is None:
+            self.ended_at = self._line.clock.now()
+            if self.began_at is not None:
+                self._line.forecast.ended(self.ended_at - self.began_at)
+            self._line.review()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class EditWaiter(Waiter):
+    """A reply that waits for its next edit."""
+
+    seat: Seat
+    rank: Rank
+    before: float | None
+    """Its last edit before this one."""
+
+    def due_s(self, spacing_s: float, now: float) -> float:
+        """Seconds until it is `spacing_s` after the last edit, or after the text began."""
+        last = self.seat.last_edit_at if self.seat.last_edit_at is not None else self.seat.began_at
+        return -math.inf if last is None else last + spacing_s - now
+
+
+class EditLine(Line[EditWaiter]):
+    """All live replies of one workspace, and those of them that wait for an edit."""
+
+    def __init__(self, name: str, budget: Budget, clock: Clock) -> None:
+        super().__init__(name, [budget], clock)
+        self.clock = clock
+        self.budget = budget
+        self.forecast = Forecast(clock)
+        self._seats: set[Seat] = set()
+
+    @asynccontextmanager
+    async def seat(self) -> AsyncIterator[Seat]:
+        """A live reply's place until it is settled."""
+        seat = Seat(self)
+        self._seats.add(seat)
+        self.forecast.arrived()
+        try:
+            yield seat
+        finally:
+            self._seats.discard(seat)
+            self.review()
+
+    async def take(self, seat: Seat, rank: Rank) -> None:
+        """Wait for the seat's turn."""
+        now = self.clock.now()
+        if seat.began_at is None:
+            seat.began_at = now
+        if rank is Rank.FINAL:
+            seat.owns_final = True  # again, if the last one failed or had another message to show
+        await self._wait(EditWaiter(now, seat=seat, rank=rank, before=seat.last_edit_at))
+
+    def live(self) -> int:
+        """How many replies are not settled yet."""
+        return len(self._seats)
+
+    def final_wait_s(self) -> float:
+        """Seconds until a final edit asked for now would go."""
+        ahead = sum(1 for waiter in self._waiters if waiter.rank is Rank.FINAL)
+        return self.budget.wait_s(ahead + 1)
+
+    def first_wait_s(self) -> float:
+        """Seconds until there is a slot besides the finals' own."""
+        return self.budget.wait_s(self._owned() + 1)
+
+    def spacing_s(self) -> float:
+        """Text-time to cover by edits left to cover it; infinite when there is none to spare."""
+        uncovered = self._uncovered_s()
+        coming, owned = self.forecast.rate_per_s(), self._owned()
+        spacing_s = EDIT_SPACING_S
+        for horizon_s in HORIZONS_S:
+            left = self.budget.limit - self.budget.used(horizon_s)
+            newcomers = coming * horizon_s
+            if left - owned - newcomers - math.sqrt(newcomers) < 1:
+                return math.inf
+            need_s = sum(min(one, horizon_s) for one in uncovered)
+            need_s += self.forecast.text_to_come_s(horizon_s)
+            spacing_s = max(spacing_s, need_s / left)
+        return spacing_s
+
+    def _uncovered_s(self) -> list[float]:
+        """Of each live reply: seconds of text still to come, or here and not yet shown."""
+        now = self.clock.now()
+        unshown = {waiter.seat: now - waiter.asked_at for waiter in self._waiters}
+        found = []
+        for seat in self._seats:
+            if seat.owns_final:
+                written_s = now - seat.began_at if seat.began_at is not None else 0.0
+                rest_s = self.forecast.rest_s(written_s) if seat.ended_at is None else 0.0
+                found.append(rest_s + unshown.get(seat, 0.0))
+        return found
+
+    def _owned(self) -> int:
+        """Slots that finals own."""
+        return sum(1 for seat in self._seats if seat.owns_final)
+
+    def _next(self) -> EditWaiter | float:
+        by_rank: dict[Rank, list[EditWaiter]] = {rank: [] for rank in Rank}
+        for waiter in self._waiters:
+            by_rank[waiter.rank].append(waiter)
+        found: EditWaiter | float
+        if finals := by_rank[Rank.FINAL]:
+            return self.budget.wait_s() or min(finals, key=_ended_at)
+        if firsts := by_rank[Rank.FIRST]:
+            found = self.first_wait_s() or min(firsts, key=_asked_at)
+        else:
+            found = self._next_interim(by_rank[Rank.INTERIM])
+        if isinstance(found, EditWaiter):
+            return found
+        starving = self._starving()
+        return min(found, starving) if isinstance(starving, float) else starving
+
+    def _next_interim(self, waiters: list[EditWaiter]) -> EditWaiter | float:
+        """Of those that are due the one whose reader waits longest; or the seconds until one is,
+        or until the spacing may be less since a slot comes into a horizon."""
+        if (wait_s := self.first_wait_s()) > 0:
+            return wait_s
+        now, spacing_s = self.clock.now(), self.spacing_s()
+        due = [waiter for waiter in waiters if waiter.due_s(spacing_s, now) <= 0]
+        if due:
+            return min(due, key=_asked_at)
+        return min(
+            *(self.budget.next_return_s(horizon_s) for horizon_s in HORIZONS_S),
+            *(waiter.due_s(spacing_s, now) for waiter in waiters),
+        )
+
+    def _starving(self) -> EditWaiter | float:
+        """Who has waited too long and may go; or the seconds until somebody may."""
+        longest = min(self._waiters, key=_asked_at)
+        starves_s = longest.asked_at + STARVING_S - self.clock.now()
+        if starves_s > 0:
+            return starves_s
+        limit = self.budget.limit
+        kept = min(self._owned(), limit - math.ceil(limit * STARVING_SHARE))
+        return self.budget.wait_s(kept + 1) or longest
+
+    def _spend(self, waiter: EditWaiter) -> None:
+        super()._spend(waiter)
+        waiter.seat.last_edit_at = waiter.went_at
+        if waiter.rank is Rank.FINAL:
+            waiter.seat.owns_final = False
+
+    def _give_back(self, waiter: EditWaiter) -> None:
+        super()._give_back(waiter)
+        waiter.seat.last_edit_at = waiter.before
+        waiter.seat.owns_final = True
+
+
+def _asked_at(waiter: EditWaiter) -> float:
+    return waiter.asked_at
+
+
+def _ended_at(waiter: EditWaiter) -> float:
+    return waiter.seat.ended_at if waiter.seat.ended_at is not None else waiter.asked_at
