@@ -179,7 +179,9 @@ class Conversations:
         self, workspace: Workspace, question: Question, lines: Sequence[_Line], left_out: int
     ) -> list[Message]:
         identity = workspace.identity
-        named = question.surface == "channel"
+        speakers = {line.speaker for line in lines if not line.own}
+        # Somebody alone need not be told apart, and the request need not wait for a name.
+        named = question.surface == "channel" and len(speakers) > 1
         wanted: list[str] = []
         for line in reversed(lines):
             wanted += [line.speaker] if named and line.speaker and line.bot_name is None else []

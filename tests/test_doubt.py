@@ -158,4 +158,4 @@ async def test_half_characters_reach_neither_slack_nor_claude(world: World, bot:
     ts = await world.ask("what is \ud83d this")
     await world.until_shown("a 😀 b \ufffd c", ts)
     asked = world.claude.requests[0].body["messages"][0]["content"]
-    assert asked == "[ada] what is \ufffd this"
+    assert asked == "what is \ufffd this"

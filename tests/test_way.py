@@ -99,12 +99,12 @@ async def test_a_flat_direct_message_remembers_the_last_hours(world: World, bot:
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
-        pytest.param("<@U0BOT> hi", "[ada] hi", id="a leading mention is removed"),
-        pytest.param("hi <@U0BOT>", "[ada] hi", id="a trailing mention is removed"),
-        pytest.param("ask <@U0BOT> this", "[ada] ask @Claude this", id="an inner one is a name"),
-        pytest.param("<@U0BOT|claude>: hi", "[ada] hi", id="a mention with a label is removed"),
-        pytest.param("<@U0BOT> 1 &lt; 2 &amp;&amp; x", "[ada] 1 < 2 && x", id="entities are read"),
-        pytest.param("<@U0BOT> <!here> look", "[ada] @here look", id="broadcasts are words"),
+        pytest.param("<@U0BOT> hi", "hi", id="a leading mention is removed"),
+        pytest.param("hi <@U0BOT>", "hi", id="a trailing mention is removed"),
+        pytest.param("ask <@U0BOT> this", "ask @Claude this", id="an inner one is a name"),
+        pytest.param("<@U0BOT|claude>: hi", "hi", id="a mention with a label is removed"),
+        pytest.param("<@U0BOT> 1 &lt; 2 &amp;&amp; x", "1 < 2 && x", id="entities are read"),
+        pytest.param("<@U0BOT> <!here> look", "@here look", id="broadcasts are words"),
     ],
 )
 async def test_the_question_reaches_claude_as_a_person_reads_it(

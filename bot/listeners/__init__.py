@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
@@ -27,20 +27,24 @@ def register(app: AsyncApp, turns: Turns) -> None:
     app.event(re.compile(".*"))(_nothing_to_do)
 
 
+def is_echo(body: Mapping[str, Any], bot_user_id: str) -> bool:
+    """Our own posts and edits come back as events, and so do other bots' messages: none of them
+    asks anything, and an answer could start a loop. Deletions are none: a reply may be among them.
+    """
+    event = body.get("event")
+    if not isinstance(event, dict) or messages.deleted_ts(event) is not None:
+        return False
+    own = event.get("user") == bot_user_id or event.get("bot_id") is not None
+    return own or event.get("subtype") in ("message_changed", "bot_message")
+
+
 async def _drop_echoes(
     body: dict[str, Any], context: AsyncBoltContext, next: Callable[[], Awaitable[None]]
 ) -> BoltResponse | None:
-    """Our own posts and edits come back as events, and so do other bots' messages: none of them
-    asks anything, and an answer could start a loop. Deletions pass: a reply may be among them."""
     if body.get("type") == "app_rate_limited":
         logs.warning(log, "events_rate_limited", minute=body.get("minute_rate_limited"))
         return BoltResponse(status=200)
-    event = body.get("event")
-    if not isinstance(event, dict) or messages.deleted_ts(event) is not None:
-        await next()
-        return None
-    own = event.get("user") == context.bot_user_id
-    if own or event.get("bot_id") or event.get("subtype") in ("message_changed", "bot_message"):
+    if is_echo(body, str(context.bot_user_id)):
         return BoltResponse(status=200)
     await next()
     return None
