@@ -27,6 +27,9 @@ J = markdown.WORD_JOINER
         pytest.param("a < b", "a < b", id="a comparison reads as written"),
         pytest.param("<@example.com>", "<@example.com>", id="a host reads as written"),
         pytest.param("<https://x|y>", "<https://x|y>", id="a link stays a link"),
+        pytest.param("&lt;!here&gt;", f"&lt;{J}!here&gt;", id="written with an entity"),
+        pytest.param("&#60;&#33;here", f"&#60;{J}&#33;here", id="written with numbers"),
+        pytest.param("<\\!here>", f"<{J}\\!here>", id="written with a backslash"),
     ],
 )
 def test_only_what_would_notify_is_made_inert(text: str, inert: str) -> None:
@@ -54,28 +57,19 @@ def test_an_open_fence_is_closed(text: str, closed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "first"),
-    [
-        pytest.param("one\n\ntwo\nthree", 10, "one\n\n", id="after a blank line"),
-        pytest.param("one two\nthree four", 12, "one two\n", id="after a line"),
-        pytest.param("One. Two three", 10, "One. ", id="after a sentence"),
-        pytest.param("one two three", 10, "one two ", id="after a word"),
-        pytest.param("abcdefghij", 4, "abcd", id="within a word when it must"),
-        pytest.param("a👍🏽b👍🏽", 2, "a", id="never inside an emoji"),
-        pytest.param("```\naa\nbb\ncc\n```\n", 9, "```\naa\n", id="inside code at a line"),
-    ],
-)
-def test_a_message_ends_where_it_reads_well(text: str, limit: int, first: str) -> None:
-    assert text[: markdown.cut(text, limit)] == first
-
-
-@pytest.mark.parametrize(
     ("text", "plain"),
     [
         pytest.param("# Title\n\n**Bold** `x`", "Title Bold x", id="marks are left out"),
         pytest.param("[label](https://x.test)", "label", id="a link is its label"),
         pytest.param("a < b & c", "a &lt; b &amp; c", id="escaped"),
         pytest.param("```py\nx = 1\n```", "x = 1", id="fences are left out"),
+        pytest.param("| a | b |\n|---|---|\n| 1 | |\n", "a, b 1", id="rows are lists of words"),
+        pytest.param("- [x] *a*\n2. _b_ snake_case", "a 2. b snake_case", id="items are words"),
+        pytest.param(
+            "<b>x</b><br>y <!-- c --> List<int>", "x y List&lt;int&gt;", id="HTML is left out"
+        ),
+        pytest.param("`<b>**` \\* &amp;", "&lt;b&gt;** * &amp;", id="code reads as written"),
+        pytest.param("a[^1] ![pic](https://a.test/x.png)", "a pic", id="notes and targets too"),
         pytest.param("  \n ", "", id="nothing is nothing"),
     ],
 )

@@ -65,7 +65,7 @@ class Part:
 
     number: int
     prefix: str = ""
-    """Reopens the code fence that was cut at the end of the part before."""
+    """Goes on with the code fence or the table that was cut at the end of the part before."""
     text: str = ""
     """Claude's own."""
     kept: str = ""
@@ -85,9 +85,10 @@ class Part:
     late_call: bool = False
     """A call was given up while Slack may still be at it: it may take effect any time."""
 
-    def render(self, end: int) -> str:
-        """The first `end` characters as Slack gets them: inert, their fences whole."""
-        return _render(self.text[:end], self.prefix)
+    def render(self, end: int, *, growing: bool = False) -> str:
+        """The first `end` characters as Slack gets them; with `growing`, healed where they are
+        half-written."""
+        return markdown.render(self.text[:end], prefix=self.prefix, growing=growing)
 
 
 class Draft:
@@ -164,7 +165,7 @@ class Draft:
             if len(self.parts) >= self._max_messages:
                 self._beyond = rest
                 return
-            prefix = markdown.reopening(part.prefix + part.text)
+            prefix = markdown.continuation(part.prefix + part.text)
             part = self._new_part(part.number + 1)
             part.prefix, part.text = prefix, rest
             self.parts.append(part)
@@ -228,8 +229,8 @@ class Draft:
         if growing and self._started_over:
             status = status or self._started_over
         if not self.settled and end < len(part.kept):
-            return Content(_render(part.kept[:PART_CHARACTERS]), status, 0)
-        body = part.render(end)
+            return Content(markdown.render(part.kept[:PART_CHARACTERS]), status, 0)
+        body = part.render(end, growing=growing)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
         return Content(body, status, end, final=last and self.settled)
@@ -282,7 +283,7 @@ class Draft:
         """Where the part ends: with all its text while that fits in one message."""
         limit = max(self._limit, part.shown)
         while True:
-            end = markdown.cut(part.text, limit, part.shown)
+            end = markdown.cut(part.text, limit, part.shown, prefix=part.prefix)
             if end <= max(part.shown, 1) or len(part.render(end)) <= MESSAGE_CHARACTERS:
                 return max(end, 1)
             limit = max(part.shown, limit * 9 // 10)
@@ -326,7 +327,3 @@ class Draft:
         if part.ts is not None:
             self._earlier[part.number] = Earlier(part.ts, part.kept, part.rev)
         part.ts = part.sent = None
-
-
-def _render(text: str, prefix: str = "") -> str:
-    return markdown.close(markdown.neutralise(prefix + text)) if text.strip() else ""
