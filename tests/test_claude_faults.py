@@ -10,9 +10,10 @@ import pytest
 
 from bot import claude as claude_module
 from bot import errors
+from bot.live_message import NOTHING
 from bot.playground.claude import Damage, Reply
 from bot.serve import Server
-from bot.turns.sentences import CONTEXT_FULL, EMPTY, PAUSED, REFUSED, TRUNCATED
+from bot.turns.sentences import CONTEXT_FULL, PAUSED, REFUSED, TRUNCATED
 from tests.conftest import World, going_on, prose, same
 
 TEXT = prose(1_500)
@@ -428,7 +429,7 @@ async def test_a_refusal_withdraws_what_was_shown(world: World, bot: Server) -> 
 async def test_an_empty_answer_is_said(world: World, bot: Server) -> None:
     world.claude.script(Reply(text=""))
     ts = await world.ask()
-    await world.until_says(EMPTY, ts)
+    await world.until_says(NOTHING, ts)
 
 
 async def test_exception_text_reaches_nobody(world: World, bot: Server) -> None:
@@ -489,7 +490,7 @@ async def test_a_reply_that_begins_again_and_stays_empty_keeps_what_was_written(
     text = prose(200)
     world.claude.script(Reply(text=text, damage=Damage("cut", at=150)), Reply(text=""))
     ts = await world.ask()
-    await world.until_says(EMPTY, ts)
+    await world.until_says(NOTHING, ts)
     assert text.startswith(world.shown(ts)) and len(world.shown(ts)) > 100
 
 

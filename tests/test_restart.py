@@ -330,3 +330,20 @@ async def test_a_second_process_waits_for_the_first_to_let_go_of_the_journal(
             first.terminate()
             await first.ended()
             await second.ready()
+
+
+async def test_a_question_that_ends_the_process_again_and_again_is_settled(
+    world: World, port: int
+) -> None:
+    world.claude.script(*[Reply(text=prose(30_000), tokens_per_second=100)] * 5)
+    asked: list[str] = []
+    for number in range(1, 4):
+        async with bot_process(world.env, port=port) as bot:
+            await bot.ready()
+            asked = asked or [await world.ask()]
+            await world.claude.wait_for(lambda n=number: len(world.claude.requests) == n)
+            await bot.kill()
+    async with bot_process(world.env, port=port) as bot:
+        await bot.ready()
+        await world.until_says(INTERRUPTED, asked[0])
+    assert len(world.claude.requests) == 3

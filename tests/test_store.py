@@ -61,6 +61,11 @@ async def test_open_turns_come_back_with_their_messages_and_without_text(
     assert entry.accepted_at == clock.wall()
 
 
+async def test_tries_are_counted(store: Store) -> None:
+    await store.accept(QUESTION)
+    assert [await store.take_up(QUESTION.key) for _ in range(3)] == [1, 2, 3]
+
+
 async def test_settled_turns_are_not_open(store: Store) -> None:
     await store.accept(QUESTION)
     await store.settle(QUESTION.key, Outcome.FAILED)

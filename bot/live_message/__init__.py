@@ -16,7 +16,7 @@ from typing import Final, Self
 from bot import logs
 from bot.errors import SlackError
 from bot.live_message.doubt import Lookup
-from bot.live_message.draft import THINKING, Draft, Earlier
+from bot.live_message.draft import NOTHING, THINKING, Draft, Earlier
 from bot.live_message.writer import Report, Writer
 from bot.pacing import Pacer, Seat
 from bot.slack import Workspace
@@ -211,4 +211,4 @@ class LiveMessage:
         return task
 
 
-__all__ = ["THINKING", "Earlier", "LiveMessage", "Report"]
+__all__ = ["NOTHING", "THINKING", "Earlier", "LiveMessage", "Report"]

@@ -33,6 +33,9 @@ class Store(Protocol):
         """Claim the question and write its journal entry, in one step; False if it was claimed
         before. When this returns, a crash can no longer lose the question."""
 
+    async def take_up(self, key: TurnKey) -> int:
+        """Count that the open turn is answered again; how often by now."""
+
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
         """Remember that message `ts` is part number `part` of the reply."""
 

@@ -34,6 +34,7 @@ MIGRATIONS: Final = (
         part INTEGER NOT NULL, ts TEXT NOT NULL, PRIMARY KEY (key, part)
     ) STRICT;
     """,
+    "ALTER TABLE turns ADD COLUMN tries INTEGER NOT NULL DEFAULT 0",
 )
 
 
@@ -60,6 +61,9 @@ class SqliteStore:
 
     async def accept(self, question: Question) -> bool:
         return await self._do(lambda: self._accept(question))
+
+    async def take_up(self, key: TurnKey) -> int:
+        return await self._do(lambda: self._take_up(key))
 
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
         sql = "INSERT OR REPLACE INTO messages (key, part, ts) VALUES (?, ?, ?)"
@@ -133,6 +137,11 @@ class SqliteStore:
             ),
         )
         return added.rowcount == 1
+
+    def _take_up(self, key: TurnKey) -> int:
+        sql = "UPDATE turns SET tries = tries + 1 WHERE key = ? RETURNING tries"
+        row = self._db.execute(sql, (str(key),)).fetchone()
+        return int(row[0]) if row else 0
 
     def _write(self, sql: str, values: tuple[str | int, ...]) -> None:
         self._db.execute(sql, values)

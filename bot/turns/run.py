@@ -23,7 +23,7 @@ from bot.errors import (
     StoreUnavailable,
     Transient,
 )
-from bot.live_message import THINKING, Earlier, LiveMessage
+from bot.live_message import NOTHING, THINKING, Earlier, LiveMessage
 from bot.slack import Workspace
 from bot.store import OpenTurn
 from bot.turn import (
@@ -47,6 +47,8 @@ THINKING_EVERY_S: Final = 20.0
 WHOLE: Final = frozenset({Outcome.COMPLETE, Outcome.TRUNCATED, Outcome.REFUSED})
 RECOVER_WITHIN_S: Final = 15 * 60
 """An older question is not answered again: whoever asked has helped themselves by then."""
+RECOVER_TRIES: Final = 2
+"""A question that ends the process, or the turn, must not do so for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ class Run:
                 return before.ended
             self.question = before.question
             self._earlier = before.messages
-            if self._means.clock.wall() - self._entry.accepted_at > RECOVER_WITHIN_S:
+            tries = await self._means.store.take_up(self.question.key)
+            age_s = self._means.clock.wall() - self._entry.accepted_at
+            if age_s > RECOVER_WITHIN_S or tries > RECOVER_TRIES:
                 self.stop(End(Outcome.INTERRUPTED, sentences.INTERRUPTED))
         enterprise = workspace.identity.enterprise
         if (refusal := self._means.policy.refusal(self.question, enterprise)) is not None:
@@ -172,6 +176,8 @@ class Run:
 
     async def _until_stopped(self, live: LiveMessage, held: AsyncExitStack) -> End:
         """Stream Claude's reply into `live` until it ends or somebody stops the turn."""
+        if self._stopped.done():
+            return self._stopped.result()
         streaming = asyncio.create_task(self._stream(live, held))
         try:
             await asyncio.wait([streaming, self._stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -264,7 +270,7 @@ class Run:
                 live.withdraw()
                 return End(Outcome.REFUSED, sentences.REFUSED)
             case _:
-                return End(Outcome.COMPLETE, notes if written else sentences.EMPTY)
+                return End(Outcome.COMPLETE, notes if written else NOTHING)
 
     def _hint(self) -> str | None:
         """What to say to a message that asks nothing."""
