@@ -318,3 +318,20 @@ async def test_when_slack_finds_a_message_too_long_no_text_is_ever_out_of_sight(
     await world.until(shown)
     await world.idle()
     assert same(world.shown(ts), text)
+
+
+async def test_when_edits_run_out_words_and_finals_come_as_posts_and_no_placeholder_stays(
+    world: World,
+) -> None:
+    rooms = [world.slack.add_channel(f"room{n}", members=[world.ada]) for n in range(16)]
+    text = prose(600)
+    world.claude.script(Reply(text=text, keep=True, first_token_s=0.6, tokens_per_second=80))
+    async with world.bot(edits_per_minute=10):
+        asked = [(room, await world.ask(channel=room)) for room in rooms]
+        for room, ts in asked:
+            await world.until_shown(text, ts, channel=room, timeout_s=20)
+        await world.idle()
+    for room, ts in asked:
+        assert len(world.replies(ts, room)) == 1
+        assert "Thinking" not in world.replies(ts, room)[0].shown
+    assert world.slack.count("chat.update") <= 10

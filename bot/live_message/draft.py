@@ -59,7 +59,7 @@ class Content:
     """The last state of the reply's last message; it is sent even if it looks the same."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
     """One message of the reply."""
 

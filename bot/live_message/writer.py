@@ -160,8 +160,8 @@ class Writer:
         if self._edit_is_late(part) and self._draft.post_anew(part):
             logs.event(log, "posted_anew", part=part.number)
             return
-        if not await self._slot(part):
-            return  # the reply has ended meanwhile: take the final slot instead
+        if not await self._slot(part) or part not in self._draft.parts:
+            return  # it ended meanwhile (take the final slot instead), or was withdrawn
         content = self._newest(part)
         text, built = self._draft.payload(part, content)
         self.report.edits += 1
@@ -196,6 +196,8 @@ class Writer:
             elif not await race(due, self._ending.wait()):
                 return
         self.post_is_booked = False
+        if part not in self._draft.parts:
+            return
         content = self._newest(part)
         text, built = self._draft.payload(part, content)
         self.report.posts += 1
@@ -216,6 +218,18 @@ class Writer:
         self._sent(part, content)
         self.report.messages.append(ts)
         await self._note_message(part.number, ts)
+        if part.reposted:
+            await self._clear_away()
+
+    async def _clear_away(self) -> None:
+        """Delete messages that another one stands for now."""
+        for ts in list(self._draft.unwanted):
+            try:
+                await self._workspace.delete(self._channel, ts)
+            except SlackError as error:
+                logs.warning(log, "message_stays", code=error.code)
+            else:
+                self._draft.unwanted.discard(ts)
 
     async def _posted_after_all(self, part: Part, error: Doubtful) -> str:
         """The ts of a post whose answer was lost. Raises `error` when it is not there, and looks
