@@ -10,7 +10,7 @@ from bot.clock import Clock
 
 MEMORY_S: Final = 120
 """Arrivals of the last two minutes count."""
-YOUNG_S: Final = 10
+YOUNG_S: Final = 20
 LEAST_RATE_PER_S: Final = 1 / 60
 """One more reply in the next minute is always reckoned with."""
 USUAL_LENGTH_S: Final = 10.0
