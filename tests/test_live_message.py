@@ -128,7 +128,7 @@ async def test_the_whole_text_survives_an_edit_that_fails(
     fault: dict[str, object],
     skip: int,
 ) -> None:
-    monkeypatch.setattr("bot.slack.PAUSE_WITHOUT_HEADER_S", 0.3)
+    monkeypatch.setattr("bot.slack.calls.PAUSE_WITHOUT_HEADER_S", 0.3)
     text = prose(1_500)
     world.claude.script(Reply(text=text, tokens_per_second=600))
     world.slack.fault(Fault(method="chat.update", skip=skip, **fault))  # type: ignore[arg-type]

@@ -1,0 +1,222 @@
+"""The bot's calls in one workspace, typed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.errors import MessageGone, Transient
+from bot.slack.calls import call
+from bot.slack.mark import Mark
+
+SlackMessage = dict[str, Any]
+"""A message as Slack's history shows it."""
+
+Page = tuple[list[SlackMessage], str | None]
+"""Messages, and the cursor of the next page."""
+
+PAGE: Final = 200
+LOOKUP_PAGES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is in a workspace (auth.test)."""
+
+    team: str
+    team_name: str
+    bot_user_id: str
+    bot_id: str | None
+    enterprise: str | None = None
+
+
+class Workspace:
+    """The bot's calls in one workspace."""
+
+    def __init__(self, identity: Identity, writes: AsyncWebClient, reads: AsyncWebClient) -> None:
+        self.identity = identity
+        self._writes = writes
+        self._reads = reads
+
+    async def check(self) -> None:
+        """Return if Slack accepts the token; raises AuthFailed if not."""
+        await call("auth.test", self._reads.auth_test)
+
+    async def post(
+        self,
+        channel: str,
+        *,
+        text: str,
+        blocks: list[dict[str, Any]],
+        mark: Mark | None,
+        thread_ts: str | None,
+    ) -> str:
+        """Post a message; its ts. Raises Doubtful when it may have been posted all the same."""
+        response = await call(
+            "chat.postMessage",
+            lambda: self._writes.chat_postMessage(
+                channel=channel,
+                text=text,
+                blocks=blocks,
+                metadata=mark.metadata() if mark else None,
+                thread_ts=thread_ts,
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+        )
+        return str(response["ts"])
+
+    async def update(
+        self,
+        channel: str,
+        ts: str,
+        *,
+        text: str,
+        blocks: list[dict[str, Any]],
+        mark: Mark | None,
+    ) -> None:
+        """Replace the content of a message. The same edit may be sent again safely."""
+        await call(
+            "chat.update",
+            lambda: self._writes.chat_update(
+                channel=channel,
+                ts=ts,
+                text=text,
+                blocks=blocks,
+                metadata=mark.metadata() if mark else None,
+            ),
+        )
+
+    async def delete(self, channel: str, ts: str) -> None:
+        """Delete one of the bot's messages; one that is gone already is fine."""
+        with contextlib.suppress(MessageGone):
+            await call("chat.delete", lambda: self._writes.chat_delete(channel=channel, ts=ts))
+
+    async def attach(self, channel: str, thread_ts: str | None, name: str, text: str) -> None:
+        """Share `text` as a file `name` (scope files:write); Slack posts it a moment later."""
+        await call(
+            "files.completeUploadExternal",
+            lambda: self._writes.files_upload_v2(
+                channel=channel, thread_ts=thread_ts, filename=name, title=name, content=text
+            ),
+        )
+
+    async def tell(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
+        """Say something that only `user` sees."""
+        await call(
+            "chat.postEphemeral",
+            lambda: self._writes.chat_postEphemeral(
+                channel=channel, user=user, text=text, thread_ts=thread_ts
+            ),
+        )
+
+    async def set_status(self, channel: str, thread_ts: str, status: str) -> None:
+        """Slack's own status line in a thread; it lapses after two minutes or when we post there.
+
+        docs.slack.dev/reference/methods/assistant.threads.setStatus
+        """
+        await call(
+            "assistant.threads.setStatus",
+            lambda: self._writes.assistant_threads_setStatus(
+                channel_id=channel, thread_ts=thread_ts, status=status
+            ),
+        )
+
+    async def thread_page(
+        self,
+        channel: str,
+        thread_ts: str,
+        *,
+        oldest: str | None = None,
+        latest: str | None = None,
+        limit: int = PAGE,
+        cursor: str | None = None,
+    ) -> Page:
+        """One page of a thread, oldest first, the root on every page; and the next cursor."""
+        page: dict[str, Any] = {
+            "oldest": oldest,
+            "latest": latest,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return await _page(
+            "conversations.replies",
+            lambda: self._reads.conversations_replies(
+                channel=channel, ts=thread_ts, inclusive=True, include_all_metadata=True, **page
+            ),
+        )
+
+    async def history_page(
+        self,
+        channel: str,
+        *,
+        oldest: str | None = None,
+        latest: str | None = None,
+        limit: int = PAGE,
+        cursor: str | None = None,
+    ) -> Page:
+        """One page of a channel outside its threads, newest first; and the next cursor."""
+        page: dict[str, Any] = {
+            "oldest": oldest,
+            "latest": latest,
+            "limit": limit,
+            "cursor": cursor,
+        }
+        return await _page(
+            "conversations.history",
+            lambda: self._reads.conversations_history(
+                channel=channel, inclusive=True, include_all_metadata=True, **page
+            ),
+        )
+
+    async def since(
+        self,
+        channel: str,
+        thread_ts: str | None,
+        oldest: str,
+        *,
+        slot: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[SlackMessage]:
+        """The messages at `oldest` and later: of a thread, or of the channel outside threads.
+
+        `slot()` waits for the budget before each page; Transient is raised if it gives none.
+        """
+        cursor: str | None = None
+        for _ in range(LOOKUP_PAGES):
+            if not await slot():
+                raise Transient("conversations.replies", "no_slot")
+            if thread_ts is not None:
+                page, cursor = await self.thread_page(
+                    channel, thread_ts, oldest=oldest, cursor=cursor
+                )
+            else:
+                page, cursor = await self.history_page(channel, oldest=oldest, cursor=cursor)
+            for message in page:
+                yield message
+            if cursor is None:
+                return
+
+    async def display_name(self, user: str) -> str:
+        """How a person is called: display name, else real name, else the id."""
+        response = await call("users.info", lambda: self._reads.users_info(user=user))
+        found = response.get("user")
+        record = found if isinstance(found, Mapping) else {}
+        profile = record.get("profile")
+        profile = profile if isinstance(profile, Mapping) else {}
+        for value in (profile.get("display_name"), profile.get("real_name"), record.get("name")):
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+        return user
+
+
+async def _page(method: str, send: Callable[[], Awaitable[Any]]) -> Page:
+    response = await call(method, send)
+    found = response.get("messages")
+    metadata = response.get("response_metadata")
+    cursor = metadata.get("next_cursor") if isinstance(metadata, Mapping) else None
+    messages = [message for message in found if isinstance(message, dict)] if found else []
+    return messages, str(cursor) if cursor else None
