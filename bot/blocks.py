@@ -34,7 +34,11 @@ def notice(text: str) -> list[Block]:
 
 def plain(text: str) -> list[Block]:
     """`text` without any Markdown, for when Slack does not accept it as Markdown."""
-    chunks = [text[start : start + 3_000] for start in range(0, len(text), 3_000)]
+    chunks: list[str] = []
+    while text:
+        end = markdown.last_break(text, 3_000) if len(text) > 3_000 else len(text)
+        chunks.append(text[:end])
+        text = text[end:]
     return [
         {"type": "section", "text": {"type": "plain_text", "text": chunk, "emoji": False}}
         for chunk in chunks

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from bot import logs
 from bot.errors import SlackError
+from bot.live_message.clearing import clear_away
 from bot.live_message.doubt import Lookup
 from bot.live_message.draft import NOTHING, THINKING, Draft, Earlier
 from bot.live_message.writer import Report, Writer
@@ -25,6 +26,7 @@ from bot.turn import Question
 log = logging.getLogger(__name__)
 
 POST_SOON_S: Final = 0.3
+PLACEHOLDER_AFTER_S: Final = 0.8
 FILE_NAME: Final = "reply.md"
 
 
@@ -84,6 +86,9 @@ class LiveMessage:
             if self._thread_ts is not None and self._posts_are_late(team):
                 self._writer.post_waits_for_text = True
                 self._say_in_status_line()
+            elif self._thread_ts is None and self._posts_are_late(team):
+                self._writer.post_waits_for_text = True
+                self._spawn(self._post_placeholder_after_all())
             else:
                 self._writer.post_is_booked = self._pacer.book_post(team, self._channel)
         self._writing = self._spawn(self._write())
@@ -143,12 +148,20 @@ class LiveMessage:
         """
         self._seat.text_ended()
         self._draft.settle(reason, complete=complete)
-        if (text := self._draft.whole_text()) is not None and not await self._attach(text):
-            self._draft.lift_the_limit()
         self._writer.end()
+        try:
+            await self._written()
+            text = self._draft.whole_text()
+            if text is not None and not await self._attach(text):
+                self._draft.lift_the_limit()
+                self._writing = self._spawn(self._write())
+                await self._written()
+        finally:
+            await self._clear(self._draft.leftovers())
+
+    async def _written(self) -> None:
         assert self._writing is not None
         await asyncio.shield(self._writing)
-        await self._delete(self._draft.leftovers())
 
     async def remove(self) -> None:
         """Delete the whole reply: its question is gone. A call under way is waited for, since it
@@ -156,7 +169,7 @@ class LiveMessage:
         assert self._writing is not None
         self._writer.end(removing=True)
         await asyncio.wait([self._writing])
-        await self._delete(self._draft.abandon())
+        await self._clear(self._draft.abandon())
 
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of this reply's."""
@@ -173,6 +186,13 @@ class LiveMessage:
         """Whether a placeholder would come late, or would cost an edit that others need."""
         wait_s = self._pacer.post_wait_s(team, self._channel)
         return wait_s > POST_SOON_S or self._pacer.edits_are_short(team)
+
+    async def _post_placeholder_after_all(self) -> None:
+        """A flat direct message has no status line; but a placeholder that its first words cannot
+        follow as an edit costs a second message, so these get a moment to come first."""
+        await self._pacer.clock.sleep(PLACEHOLDER_AFTER_S)
+        self._writer.post_waits_for_text = False
+        self._writer.wake()
 
     def _say_in_status_line(self) -> None:
         """Show the status in Slack's own line in the thread, where no message can show it yet."""
@@ -198,12 +218,8 @@ class LiveMessage:
             return False
         return True
 
-    async def _delete(self, leftovers: set[str]) -> None:
-        for ts in leftovers:
-            try:
-                await self.workspace.delete(self._channel, ts)
-            except SlackError as error:
-                logs.warning(log, "message_stays", code=error.code)
+    async def _clear(self, messages: set[str]) -> None:
+        await clear_away(self.workspace, self._pacer, self._channel, messages)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=self._name)
@@ -211,4 +227,4 @@ class LiveMessage:
         return task
 
 
-__all__ = ["NOTHING", "THINKING", "Earlier", "LiveMessage", "Report"]
+__all__ = ["NOTHING", "THINKING", "Earlier", "LiveMessage", "Report", "clear_away"]

@@ -20,8 +20,12 @@ HOLD_SHARE: Final = 0.75
 """Beyond this share of a message an interim edit ends at a line or word, where it can be cut."""
 
 UNLIMITED: Final = 1_000
+REFUSALS: Final = 3
+EARLY_POSTS: Final = 2
+"""For the first words, and for the final text."""
 
 THINKING: Final = "Thinking…"
+LONGER: Final = "The reply is longer than this; the rest follows at its end."
 IN_THE_FILE: Final = "The reply is longer than this: all of it is in the attached file."
 NOTHING: Final = "Claude had nothing to say to that. Please ask in another way."
 STARTED_OVER: Final = "Started again after an interruption…"
@@ -55,6 +59,8 @@ class Content:
     status: str | None
     end: int
     """How many characters of the part's text `body` shows."""
+    growing: bool = False
+    """Half-written ends are held back."""
     final: bool = False
     """The last state of the reply's last message; it is sent even if it looks the same."""
 
@@ -79,7 +85,11 @@ class Part:
     form: Form = Form.MARKDOWN
     marked: bool = True
     """Sent with its metadata."""
-    reposted: bool = False
+    refusals: int = 0
+    """How often Slack has refused to edit the part's message."""
+    early_posts: int = 0
+    frozen: bool = False
+    """Edits are refused again and again: nothing more until the last text, in a new message."""
     in_doubt: bool = False
     """A call's answer was lost: it may have taken effect."""
     late_call: bool = False
@@ -208,13 +218,28 @@ class Draft:
         return True
 
     def post_anew(self, part: Part) -> bool:
-        """Show `part` in a new message, since its own cannot be edited; False if that was tried."""
-        if part.ts is None or part.reposted:
+        """Show `part` in a new message, since its own cannot be edited; again and again refused,
+        only once the reply is settled. False if it has none."""
+        if part.ts is None:
             return False
-        self.unwanted.add(part.ts)
-        part.ts = part.sent = None
-        part.reposted = True
+        part.refusals += 1
+        part.frozen = not self.settled and part.refusals > REFUSALS
+        if not part.frozen:
+            self._leave_message(part)
         return True
+
+    def post_early(self, part: Part) -> bool:
+        """Show `part` in a new message, since an edit would come late; False if that was done."""
+        if part.early_posts >= EARLY_POSTS:
+            return False
+        part.early_posts += 1
+        self._leave_message(part)
+        return True
+
+    def _leave_message(self, part: Part) -> None:
+        if part.ts is not None:
+            self.unwanted.add(part.ts)
+        part.ts = part.sent = None
 
     def content(self, part: Part) -> Content:
         """What `part` should show now."""
@@ -225,7 +250,7 @@ class Draft:
             end = markdown.last_break(part.text, end, part.shown)
         status = self.status if last else None
         if last and self._beyond:
-            status = " ".join(filter(None, [IN_THE_FILE, status]))
+            status = " ".join(filter(None, [IN_THE_FILE if self.settled else LONGER, status]))
         if growing and self._started_over:
             status = status or self._started_over
         if not self.settled and end < len(part.kept):
@@ -233,16 +258,23 @@ class Draft:
         body = part.render(end, growing=growing)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
-        return Content(body, status, end, final=last and self.settled)
+        return Content(body, status, end, growing=growing, final=last and self.settled)
 
     def differs(self, part: Part) -> tuple[bool, bool]:
         """Whether `part` shows something else than it should: its text; only its status."""
         if part.number and not part.text.strip():
             return False, False
+        if part.frozen:
+            if not self.settled:
+                return False, False
+            part.frozen = False
+            self._leave_message(part)
         if part.sent is None:
             return True, False
         last = part is self._last()
-        if not last and part.sent.status is None and part.sent.end == len(part.text):
+        sent = part.sent
+        whole = sent.end == len(part.text) and not sent.growing
+        if not last and sent.status is None and whole:
             return False, False
         content = self.content(part)
         by_text = part.sent.body != content.body or part.sent.final != content.final

@@ -22,6 +22,7 @@ from bot.errors import (
     TooLong,
     Transient,
 )
+from bot.live_message.clearing import clear_away
 from bot.live_message.doubt import LOOK_AFTER_S, Lookup
 from bot.live_message.draft import Content, Draft, Part
 from bot.pacing import Pacer, Seat
@@ -116,7 +117,7 @@ class Writer:
             for part in self._draft.parts:
                 if self._is_due(part):
                     return self._draft.ahead_of(part)
-            if self._draft.settled:
+            if self._draft.settled and self._ending.is_set():
                 return None
             await self._wait_for_change()
         return None
@@ -157,7 +158,7 @@ class Writer:
 
     async def _edit(self, part: Part) -> None:
         assert part.ts is not None
-        if self._edit_is_late(part) and self._draft.post_anew(part):
+        if self._edit_is_late(part) and self._draft.post_early(part):
             logs.event(log, "posted_anew", part=part.number)
             return
         if not await self._slot(part) or part not in self._draft.parts:
@@ -201,6 +202,7 @@ class Writer:
         content = self._newest(part)
         text, built = self._draft.payload(part, content)
         self.report.posts += 1
+        self._pacer.posting(self._team, self._channel)
         try:
             ts = await self._workspace.post(
                 self._channel,
@@ -211,6 +213,8 @@ class Writer:
             )
         except Doubtful as error:
             ts = await self._posted_after_all(part, error)
+        finally:
+            self._pacer.posting(self._team, self._channel)
         if part not in self._draft.parts:  # withdrawn, or cut anew, while the post was under way
             self._draft.unwanted.add(ts)
             return
@@ -218,18 +222,15 @@ class Writer:
         self._sent(part, content)
         self.report.messages.append(ts)
         await self._note_message(part.number, ts)
-        if part.reposted:
+        if self._draft.unwanted:
             await self._clear_away()
 
     async def _clear_away(self) -> None:
         """Delete messages that another one stands for now."""
-        for ts in list(self._draft.unwanted):
-            try:
-                await self._workspace.delete(self._channel, ts)
-            except SlackError as error:
-                logs.warning(log, "message_stays", code=error.code)
-            else:
-                self._draft.unwanted.discard(ts)
+        unwanted = list(self._draft.unwanted)
+        self._draft.unwanted -= await clear_away(
+            self._workspace, self._pacer, self._channel, unwanted
+        )
 
     async def _posted_after_all(self, part: Part, error: Doubtful) -> str:
         """The ts of a post whose answer was lost. Raises `error` when it is not there, and looks

@@ -30,8 +30,13 @@ class Fence:
         return re.sub(r"[^\s>]", " ", lead)
 
     def closes_on(self, line: str) -> bool:
-        text = line.lstrip(" \t>")
-        return text.startswith(self.marker) and not text.strip().strip(self.marker[0])
+        """As CommonMark has it: not further in than three columns, and in a quotation only where
+        the opening stands in one."""
+        text = line.lstrip(" \t>" if ">" in self.indent else " \t")
+        further = len(line) - len(text) - len(self.indent)
+        return (
+            further <= 3 and text.startswith(self.marker) and not text.strip().strip(self.marker[0])
+        )
 
     def may_close_on(self, line: str) -> bool:
         """Whether `line`, half-written, may become the one that closes the fence."""

@@ -81,6 +81,11 @@ class Budget:
         """Count a call sent `now`."""
         self._sent.append(now)
 
+    def sent_only_now(self) -> None:
+        """The newest call was counted when it was planned, but is sent, or has arrived, now."""
+        if self._sent:
+            self._sent[-1] = self._clock.now()
+
     def give_back(self, sent_at: float) -> None:
         """The call counted at `sent_at` was not made."""
         if sent_at in self._sent:

@@ -144,6 +144,11 @@ class Queue(Line[Waiter]):
         ahead = len(self._waiters)
         return max(_wait_s(budget, ahead) for budget in self._budgets)
 
+    @property
+    def first_budget(self) -> Budget:
+        """The one of its own; others may be shared with other queues."""
+        return self._budgets[0]
+
     def pause(self, seconds: float) -> None:
         """After a 429 of the first budget's method: nothing for `seconds`, then slower."""
         self._budgets[0].pause(seconds)

@@ -17,6 +17,7 @@ READS_PER_MINUTE: Final = 50
 """conversations.replies and .history are Tier 3."""
 NAMES_PER_MINUTE: Final = 90
 """users.info is Tier 4 (100)."""
+DELETES_PER_MINUTE: Final = 50
 POSTS_PER_MINUTE: Final = 240
 """In a workspace: "several hundred", docs.slack.dev/apis/web-api/rate-limits."""
 CHANNELS: Final = 1_000
@@ -75,6 +76,19 @@ class Pacer:
     async def post(self, team: str, channel: str) -> None:
         """Wait for the channel's next post: one a second (special tier of chat.postMessage)."""
         await self._post_queue(team, channel).take()
+
+    def posting(self, team: str, channel: str) -> None:
+        """The post that was taken is sent now, or its answer has come: it arrived at Slack in
+        between, and the next one must arrive a second after it, however the network delays it."""
+        self._post_queue(team, channel).first_budget.sent_only_now()
+
+    async def delete(self, team: str) -> None:
+        """Wait for a deletion of a message: chat.delete is Tier 3."""
+        await self._queue("deletes", team, DELETES_PER_MINUTE).take()
+
+    def pause_deletes(self, team: str, seconds: float) -> None:
+        """Delete nothing for `seconds`, then more slowly for a while."""
+        self._queue("deletes", team, DELETES_PER_MINUTE).pause(seconds)
 
     def pause_posts(self, team: str, channel: str | None, seconds: float) -> None:
         """Post nothing for `seconds` in `channel`, or (None) in the workspace."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bot import blocks, logs
-from bot.errors import ChannelClosed, MessageGone, SlackError
+from bot import blocks
+from bot.errors import ChannelClosed, MessageGone
 from bot.live_message import Earlier
 from bot.slack import Mark, SlackMessage, Workspace
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question
 from bot.turns.means import Means
-
-log = logging.getLogger(__name__)
 
 SLOT_TIMEOUT_S: Final = 60.0
 
@@ -81,12 +77,3 @@ async def _messages(
 def _text(message: SlackMessage) -> str:
     built = message.get("blocks")
     return blocks.to_text(built, own=True) if isinstance(built, list) else ""
-
-
-async def delete(workspace: Workspace, channel: str, messages: Iterable[str]) -> None:
-    """Delete messages of the bot, as far as Slack lets it."""
-    for ts in messages:
-        try:
-            await workspace.delete(channel, ts)
-        except SlackError as error:
-            logs.warning(log, "message_stays", code=error.code)

@@ -23,7 +23,7 @@ from bot.errors import (
     StoreUnavailable,
     Transient,
 )
-from bot.live_message import NOTHING, THINKING, Earlier, LiveMessage
+from bot.live_message import NOTHING, THINKING, Earlier, LiveMessage, clear_away
 from bot.slack import Workspace
 from bot.store import OpenTurn
 from bot.turn import (
@@ -38,7 +38,7 @@ from bot.turn import (
     Text,
 )
 from bot.turns import account, sentences
-from bot.turns.look_back import delete, look_back
+from bot.turns.look_back import look_back
 from bot.turns.means import Means
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,9 @@ class Run:
         if self._entry is not None:
             before = await look_back(self._means, self._entry)
             if before.ended is not None:
-                await delete(workspace, self.question.channel, before.to_delete)
+                await clear_away(
+                    workspace, self._means.pacer, self.question.channel, before.to_delete
+                )
                 return before.ended
             self.question = before.question
             self._earlier = before.messages

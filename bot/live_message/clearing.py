@@ -1,0 +1,45 @@
+"""Takes messages away that are not part of the reply (any more)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from bot import logs
+from bot.errors import Doubtful, RateLimited, SlackError, Transient
+from bot.pacing import Pacer
+from bot.slack import Workspace
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_S: Final = (0.5, 2.0, 5.0, 15.0)
+
+
+async def clear_away(
+    workspace: Workspace, pacer: Pacer, channel: str, messages: Iterable[str]
+) -> set[str]:
+    """Delete messages of ours, within the budget and in several tries, since one that stays may
+    say "Thinking…" for ever; those that Slack does not let go are logged. The deleted ones."""
+    return {ts for ts in messages if await _delete(workspace, pacer, channel, ts)}
+
+
+async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> bool:
+    team = workspace.identity.team
+    for wait_s in (*TRY_AGAIN_S, None):
+        await pacer.delete(team)
+        try:
+            await workspace.delete(channel, ts)
+        except RateLimited as error:
+            pacer.pause_deletes(team, error.retry_after_s)
+            code = error.code
+        except (Doubtful, Transient) as error:
+            code = error.code
+            await pacer.clock.sleep(wait_s or 0.0)
+        except SlackError as error:
+            code = error.code
+            break
+        else:
+            return True
+    logs.warning(log, "message_stays", code=code)
+    return False
