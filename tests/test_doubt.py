@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from bot import slack
@@ -159,3 +161,58 @@ async def test_half_characters_reach_neither_slack_nor_claude(world: World, bot:
     await world.until_shown("a 😀 b \ufffd c", ts)
     asked = world.claude.requests[0].body["messages"][0]["content"]
     assert asked == "what is \ufffd this"
+
+
+@pytest.mark.parametrize("times", [2, 1_000])
+async def test_edits_that_are_refused_again_and_again_cost_no_text(
+    world: World, bot: Server, times: int
+) -> None:
+    text = prose(2_400)
+    world.slack.fault(
+        Fault(method="chat.update", kind="error", error="edit_window_closed", times=times)
+    )
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    ts = await world.ask()
+    await world.idle()
+    (reply,) = world.replies(ts)
+    assert same(reply.sent_markdown, text)
+
+
+@pytest.mark.parametrize("kind", ["ratelimited", "reset", "lost"])
+async def test_a_placeholder_that_cannot_be_deleted_at_first_is_deleted_in_the_end(
+    world: World, bot: Server, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.live_message.clearing.TRY_AGAIN_S", (0.05, 0.1, 0.2))
+    world.slack.fault(Fault(method="chat.update", kind="error", error="cant_update_message"))
+    world.slack.fault(Fault(method="chat.delete", kind=kind, retry_after_s=1))  # type: ignore[arg-type]
+    world.claude.script(Reply(text="In a new message."))
+    ts = await world.ask()
+    await world.idle()
+    (reply,) = world.replies(ts)
+    assert reply.sent_markdown == "In a new message."
+
+
+async def test_a_file_that_fails_late_loses_no_text(world: World) -> None:
+    text = prose(20_000)
+    world.slack.fault(Fault(method="files.completeUploadExternal", kind="hang", seconds=0.6))
+    world.claude.script(Reply(text=text, tokens_per_second=1_500))
+    async with world.bot(max_messages=2):
+        ts = await world.ask()
+        await world.idle()
+    assert same(world.shown(ts), text)
+
+
+async def test_posts_of_a_channel_arrive_a_second_apart_however_the_network_delays_them(
+    world: World, bot: Server
+) -> None:
+    for number in range(3):
+        world.slack.fault(
+            Fault(method="chat.postMessage", kind="delay", seconds=0.25, skip=2 * number)
+        )
+    world.claude.script(Reply(text="Done.", keep=True))
+    asked = [await world.ask(f"question {number}") for number in range(4)]
+    for ts in asked:
+        await world.until_shown("Done.", ts)
+    answered = [c for c in world.slack.calls if c.method == "chat.postMessage"]
+    for before, after in itertools.pairwise(answered):
+        assert after.at - (before.answered_at or before.at) >= 1.0

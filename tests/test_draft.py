@@ -1,0 +1,77 @@
+"""What a reply should look like: nothing is lost at a cut, wherever the last edit ended."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot import markdown
+from bot.live_message.draft import PART_CHARACTERS, Draft
+
+LINE = "Some words stand on every line here, and then the line is at its end.\n"
+AT_THE_CUT = {
+    "a formula": "\n$$\n" + "x_1 + y_2 = z\n" * 40 + "$$\n",
+    "a bracket formula": "\n\\[\n" + "x_1 + y_2 = z\n" * 40 + "\\]\n",
+    "an open comment": "\n<!-- never closed\n" + "still text\n" * 40,
+    "a table": "\n| a | b |\n| --- | --- |\n" + "| one | two |\n" * 60,
+    "a code block": "\n```python\n" + "value = compute(value)\n" * 60 + "```\n",
+    "a list": "\n" + "".join(f"{n}. item number {n}\n" for n in range(1, 80)),
+}
+
+
+@pytest.mark.parametrize("kind", AT_THE_CUT)
+@pytest.mark.parametrize("before", range(PART_CHARACTERS - 400, PART_CHARACTERS + 20, 35))
+def test_what_was_held_back_in_the_last_edit_before_a_cut_is_shown_after_it(
+    kind: str, before: int
+) -> None:
+    head = (LINE * 200)[: before - before % len(LINE)]
+    text = head + AT_THE_CUT[kind] + LINE * 20
+    for stop in range(len(head), min(len(text), PART_CHARACTERS + 200), 23):
+        draft = Draft({}, 15)
+        draft.add(text[:stop])
+        edit_all(draft)
+        draft.add(text[stop:])
+        draft.settle(None, complete=True)
+        edit_all(draft)
+        for part in draft.parts:
+            assert part.sent is not None
+            assert part.sent.body == part.render(len(part.text))
+        assert "".join(part.text for part in draft.parts) == text
+
+
+def edit_all(draft: Draft) -> None:
+    """Send what the draft says, as the writer does, until nothing differs."""
+    draft.plan()
+    for part in draft.parts:
+        while any(draft.differs(part)):
+            part.ts = part.ts or f"{part.number}.000000"
+            part.sent = draft.content(part)
+            part.shown = max(part.shown, part.sent.end)
+            if not draft.settled:
+                break
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([LINE, "\n", *AT_THE_CUT.values()]), min_size=1, max_size=40),
+    st.lists(st.integers(1, 4_000), min_size=1, max_size=20),
+)
+def test_any_deltas_end_as_the_whole_text_in_messages_that_stand_alone(
+    pieces: list[str], sizes: list[int]
+) -> None:
+    text = "".join(pieces)
+    draft = Draft({}, 1_000)
+    at = 0
+    for size in sizes:
+        draft.add(text[at : at + size])
+        at += size
+        edit_all(draft)
+    draft.add(text[at:])
+    draft.settle(None, complete=True)
+    edit_all(draft)
+    assert "".join(part.text for part in draft.parts) == text
+    for part in draft.parts:
+        body = part.render(len(part.text))
+        assert len(body) <= 10_000 or len(part.text) == part.shown
+        assert markdown.open_fence(body) is None
