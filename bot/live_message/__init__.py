@@ -69,6 +69,7 @@ class LiveMessage:
             thread_ts=self._thread_ts,
             note_message=note_message,
             on_first_post_late=self._say_in_status_line,
+            on_unwanted=self._clear_soon,
         )
         self._name = f"live:{key}"
         self._tasks: set[asyncio.Task[None]] = set()
@@ -218,8 +219,14 @@ class LiveMessage:
             return False
         return True
 
+    def _clear_soon(self) -> None:
+        """Beside the writer: a deletion may need several tries, and edits do not wait for it."""
+        self._spawn(self._clear(set(self._draft.unwanted)))
+
     async def _clear(self, messages: set[str]) -> None:
-        await clear_away(self.workspace, self._pacer, self._channel, messages)
+        self._draft.unwanted -= await clear_away(
+            self.workspace, self._pacer, self._channel, messages
+        )
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=self._name)

@@ -22,7 +22,6 @@ from bot.errors import (
     TooLong,
     Transient,
 )
-from bot.live_message.clearing import clear_away
 from bot.live_message.doubt import LOOK_AFTER_S, Lookup
 from bot.live_message.draft import Content, Draft, Part
 from bot.pacing import Pacer, Seat
@@ -69,6 +68,7 @@ class Writer:
         thread_ts: str | None,
         note_message: Callable[[int, str], Awaitable[None]],
         on_first_post_late: Callable[[], None],
+        on_unwanted: Callable[[], None],
     ) -> None:
         self._draft = draft
         self._workspace = workspace
@@ -81,6 +81,7 @@ class Writer:
         self._team = workspace.identity.team
         self._note_message = note_message
         self._on_first_post_late = on_first_post_late
+        self._on_unwanted = on_unwanted
         self._wake = asyncio.Event()
         self._ending = asyncio.Event()
         self._removing = False
@@ -223,14 +224,7 @@ class Writer:
         self.report.messages.append(ts)
         await self._note_message(part.number, ts)
         if self._draft.unwanted:
-            await self._clear_away()
-
-    async def _clear_away(self) -> None:
-        """Delete messages that another one stands for now."""
-        unwanted = list(self._draft.unwanted)
-        self._draft.unwanted -= await clear_away(
-            self._workspace, self._pacer, self._channel, unwanted
-        )
+            self._on_unwanted()
 
     async def _posted_after_all(self, part: Part, error: Doubtful) -> str:
         """The ts of a post whose answer was lost. Raises `error` when it is not there, and looks
