@@ -15,7 +15,7 @@ class TurnKey:
 
     `ts` is the asking message's: an `app_mention` and its twin `message` event share it, while
     their `event_id` differs (docs.slack.dev/reference/events/app_mention). Run 0 is the event;
-    later runs are for whoever asks the same message again.
+    every Retry, Continue or edit of the question claims the next.
     """
 
     team: str
@@ -48,6 +48,10 @@ class Question:
     is_shared: bool = False
     """The channel is shared with another organisation (Slack Connect)."""
     run: int = 0
+    reuses: bool = False
+    """The reply takes over the messages of the run before: a retry, an edited question."""
+    continues: bool = False
+    """The reply goes on after the earlier ones, the last of which reached its length limit."""
     text: str = field(default="", repr=False)
     files: int = 0
     """How many files came with the message."""
@@ -73,6 +77,7 @@ class Outcome(StrEnum):
     DECLINED = "declined"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    SUPERSEDED = "superseded"
     GONE = "gone"
 
 

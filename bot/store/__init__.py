@@ -5,14 +5,20 @@ The journal holds ids, never text: a text is read again from Slack when it is ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
+from bot.store.ledger import Ledger
 from bot.turn import Outcome, Question, TurnKey
 
 CLAIM_HOURS: Final = 26
 """How long a claim is remembered: Slack's "delayed events" may come again for 24 hours."""
+LEASE_S: Final = 10.0
+"""A turn whose owner has not been heard of for so long may be taken up by another process."""
+RENEW_EVERY_S: Final = 3.0
+BEHIND_A_REPLY: Final = -1
+"""What `take_place` says while another reply of the same thread is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +32,85 @@ class OpenTurn:
     """ts of the reply's messages by part, as far as they were noted."""
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that the other processes must know at once.
+
+    settled    a turn has ended: whoever waits for its thread, or for a place, may ask again
+    released   a turn was handed over: whoever has time may take it up
+    deleted    message `ts` was deleted: the turn that it asks, or that it belongs to, is over
+    edited     message `ts` was edited: the turn that it asks begins again
+    """
+
+    kind: Literal["settled", "released", "deleted", "edited"]
+    team: str
+    channel: str
+    ts: str
+    """The message; of settled turns the root of their thread ("" in a flat direct message)."""
+
+
 class Store(Protocol):
-    """The verbs that the bot needs; all may raise StoreUnavailable."""
+    """The verbs that the bot needs; all but `close` may raise StoreUnavailable.
+
+    A store belongs to one process, its owner. A turn is leased to the process that accepted it or
+    took it up, until it is settled or released, or the owner is silent for LEASE_S.
+    """
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the budgets of Slack's methods have spent."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use it too."""
 
     async def accept(self, question: Question) -> bool:
-        """Claim the question and write its journal entry, in one step; False if it was claimed
-        before. When this returns, a crash can no longer lose the question."""
+        """Claim the question, write its journal entry and lease it, in one step; False if it was
+        claimed before. When this returns, a crash can no longer lose the question.
 
-    async def take_up(self, key: TurnKey) -> int:
-        """Count that the open turn is answered again; how often by now."""
+        A run above 0 ends the run before it as superseded, if that is still open.
+        """
+
+    async def abandoned(self) -> list[OpenTurn]:
+        """Every entry without an outcome that nobody holds a lease of, oldest first."""
+
+    async def take_up(self, key: TurnKey) -> bool:
+        """Lease an abandoned turn; False if another process did, or it was settled, meanwhile."""
+
+    async def count_try(self, key: TurnKey) -> int:
+        """Count that an open turn is answered again; how often by now."""
+
+    async def renew(self, keys: Collection[TurnKey]) -> set[TurnKey]:
+        """Renew this process's leases; those of `keys` that it no longer holds."""
+
+    async def release(self, key: TurnKey, *, tried: bool = True) -> None:
+        """Give up the lease: the turn stays open, its thread and its place become free, and any
+        process may take it up. With `tried` False the last try does not count."""
 
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
         """Remember that message `ts` is part number `part` of the reply."""
 
     async def settle(self, key: TurnKey, outcome: Outcome) -> None:
-        """Close the journal entry."""
+        """Close the journal entry; its thread and its place become free."""
 
-    async def open_turns(self) -> list[OpenTurn]:
-        """Every entry without an outcome, oldest first."""
+    async def take_place(self, key: TurnKey, limit: int) -> int:
+        """Ask for one of `limit` places (over all processes) for an open turn that is leased to
+        this process: 0 when it has one; BEHIND_A_REPLY while another reply of its thread is under
+        way, or an earlier question of the thread waits; else its number in line, from 1.
+
+        Places are given in order of acceptance; within a thread in order of the questions' ts.
+        To be asked again after `settled` or `released` news, and now and then.
+        """
+
+    async def tell(self, news: News) -> None:
+        """Tell the other processes, as far as they can be reached now."""
+
+    def news(self) -> AsyncIterator[News]:
+        """What the other processes tell, for ever. It goes on after the store was away; what was
+        told meanwhile is lost."""
+
+    async def peers(self) -> int:
+        """How many other processes were alive within the last LEASE_S."""
 
     async def ping(self) -> None:
         """Return if the store can be reached."""
