@@ -24,8 +24,8 @@ from bot.store import Store
 from bot.store.lock import only_process
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
+from bot.turns.leases import Leases
 from bot.turns.means import Means
-from bot.turns.order import ThreadOrder
 from bot.turns.places import Places
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     settings.allowed_channels,
                     settings.allow_external_users,
                 ),
-                order=ThreadOrder(),
-                places=Places(settings.max_concurrent_replies),
+                leases=Leases(store, clock),
+                places=Places(store, settings.max_concurrent_replies),
                 max_messages=settings.max_messages,
                 clock=clock,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bot import markdown
@@ -12,8 +13,18 @@ Block = dict[str, Any]
 CONTEXT_CHARACTERS: Final = 2_000
 
 
-def reply(text: str, status: str | None) -> list[Block]:
-    """A message of the bot: `text` as Markdown, then `status` as a small line; either may be empty.
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button under a message; `value` (up to 2,000 characters) comes back when it is pressed."""
+
+    action: str
+    label: str
+    value: str
+
+
+def reply(text: str, status: str | None, button: Button | None = None) -> list[Block]:
+    """A message of the bot: `text` as Markdown, then `status` as a small line, then a button; each
+    may be missing.
 
     A `markdown` block is not split by Slack as long `text` is, and an edit that carries blocks
     shows no "(edited)" (docs.slack.dev/reference/methods/chat.update).
@@ -24,12 +35,25 @@ def reply(text: str, status: str | None) -> list[Block]:
     if status:
         element = {"type": "mrkdwn", "text": markdown.escape(status)[:CONTEXT_CHARACTERS]}
         built.append({"type": "context", "elements": [element]})
-    return built
+    return built + _actions(button)
 
 
-def notice(text: str) -> list[Block]:
+def notice(text: str, button: Button | None = None) -> list[Block]:
     """A message of the bot that is not Claude's: a hint, or why there is no reply."""
-    return [{"type": "section", "text": {"type": "mrkdwn", "text": markdown.escape(text)[:3_000]}}]
+    said = {"type": "mrkdwn", "text": markdown.escape(text)[:3_000]}
+    return [{"type": "section", "text": said}, *_actions(button)]
+
+
+def _actions(button: Button | None) -> list[Block]:
+    if button is None:
+        return []
+    element = {
+        "type": "button",
+        "action_id": button.action,
+        "text": {"type": "plain_text", "text": button.label},
+        "value": button.value,
+    }
+    return [{"type": "actions", "elements": [element]}]
 
 
 def plain(text: str) -> list[Block]:

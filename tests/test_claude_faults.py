@@ -272,7 +272,7 @@ async def test_the_person_sees_that_claude_is_busy_and_when_the_next_try_comes(
 async def test_a_long_thinking_phase_shows_a_sign_of_life(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.turns.run.THINKING_EVERY_S", 0.1)
+    monkeypatch.setattr("bot.turns.answer.THINKING_EVERY_S", 0.1)
     world.claude.script(Reply(text="Done.", thinking=True, thinking_s=1.5, pings_every_s=0.05))
     async with world.bot():
         ts = await world.ask()
@@ -348,7 +348,7 @@ async def test_the_line_is_in_order_and_tells_the_place_once(world: World) -> No
 
 
 async def test_a_wait_in_line_has_a_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.turns.places.WAIT_S", 0.3)
+    monkeypatch.setattr("bot.turns.places.LINE_WAIT_S", 0.3)
     world.claude.script(Reply(text=prose(20_000), tokens_per_second=50))
     async with world.bot(max_concurrent_replies=1):
         await world.ask("one", channel=world.secret)

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import pytest
-
-from bot.errors import TooManyQuestions
 from bot.playground.claude import Reply
 from bot.serve import Server
-from bot.turn import Question
-from bot.turns import order as order_module
-from bot.turns.order import ThreadOrder
 from bot.turns.sentences import AFTER
 from tests.conftest import World, prose, same
-from tests.fake_clock import settle
-
-
-def question(ts: str, thread_ts: str = "1.000000") -> Question:
-    return Question(
-        team="T1", channel="C1", user="U1", ts=ts, thread_ts=thread_ts, surface="channel"
-    )
 
 
 def told_to_wait(world: World, root: str) -> bool:
@@ -77,33 +62,3 @@ async def test_a_waiting_question_that_is_deleted_is_never_asked(world: World, b
     await world.idle()
     assert third and len(world.claude.requests) == 2
     assert len(world.replies(root)) == 2
-
-
-async def test_whoever_gives_up_lets_the_next_one_pass() -> None:
-    order, inside = ThreadOrder(), list[str]()
-    leave = asyncio.Event()
-
-    async def stay(ts: str) -> None:
-        async with order.turn(question(ts), lambda: None):
-            inside.append(ts)
-            await leave.wait()
-
-    first, second, third = [asyncio.create_task(stay(f"{n}.000000")) for n in (1, 2, 3)]
-    await settle()
-    assert inside == ["1.000000"]
-    second.cancel()
-    await settle()
-    assert inside == ["1.000000"], "the one behind does not overtake the one that replies"
-    leave.set()
-    await asyncio.gather(first, third)
-    assert inside == ["1.000000", "3.000000"]
-    assert order._lines == {}
-
-
-async def test_a_wait_in_a_thread_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_module, "WAIT_S", 0.01)
-    order = ThreadOrder()
-    async with order.turn(question("1.000000"), lambda: None):
-        with pytest.raises(TooManyQuestions):
-            async with order.turn(question("2.000000"), lambda: None):
-                pass

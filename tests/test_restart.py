@@ -291,6 +291,7 @@ async def test_an_open_turn_is_taken_up_although_slack_cannot_be_read_at_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.turns.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("bot.turns.AGAIN_FIRST_S", 0.1)
     async with world.bot():
         pass
     ts = await world.ask("anybody?")

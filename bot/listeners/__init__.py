@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import logs
 from bot.errors import BotError, Draining, StoreUnavailable
-from bot.listeners import mentions, messages
+from bot.listeners import buttons, mentions, messages
 from bot.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -24,16 +24,20 @@ def register(app: AsyncApp, turns: Turns) -> None:
     app.error(_on_error)
     mentions.register(app, turns)
     messages.register(app, turns)
+    buttons.register(app, turns)
     app.event(re.compile(".*"))(_nothing_to_do)
 
 
 def is_echo(body: Mapping[str, Any], bot_user_id: str) -> bool:
     """Our own posts and edits come back as events, and so do other bots' messages: none of them
-    asks anything, and an answer could start a loop. Deletions are none: a reply may be among them.
+    asks anything, and an answer could start a loop. Deletions are none: a reply may be among them;
+    nor are the edits of people: of a question, perhaps.
     """
     event = body.get("event")
     if not isinstance(event, dict) or messages.deleted_ts(event) is not None:
         return False
+    if messages.edited(event) is not None:
+        return bool(event["message"].get("user") == bot_user_id)
     own = event.get("user") == bot_user_id or event.get("bot_id") is not None
     return own or event.get("subtype") in ("message_changed", "bot_message")
 

@@ -1,7 +1,9 @@
-"""Direct messages, deletions, and the twin that a mention has among the message events."""
+"""Direct messages, edits, deletions, and the twin that a mention has among the message events."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
@@ -19,9 +21,14 @@ def register(app: AsyncApp, turns: Turns) -> None:
     async def on_message(
         event: dict[str, Any], body: dict[str, Any], context: AsyncBoltContext
     ) -> None:
+        team = str(context.authorize_result.team_id if context.authorize_result else None)
         if (ts := deleted_ts(event)) is not None:
-            team = context.authorize_result.team_id if context.authorize_result else None
-            turns.message_deleted(str(team), str(event.get("channel")), ts)
+            turns.message_deleted(team, str(event.get("channel")), ts)
+            return
+        if (edit := edited(event)) is not None:
+            await turns.question_edited(
+                team, str(event.get("channel")), edit.ts, edit.text, edit.edited_ts
+            )
             return
         surface = _surface(event, str(context.bot_user_id))
         if surface is None or event.get("subtype") not in ASKING:
@@ -30,7 +37,35 @@ def register(app: AsyncApp, turns: Turns) -> None:
             await turns.accept(question)
 
 
-def deleted_ts(event: dict[str, Any]) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A person has given a message another text."""
+
+    ts: str
+    text: str
+    edited_ts: str
+    """When; events may come out of order."""
+
+
+def edited(event: Mapping[str, Any]) -> Edit | None:
+    """What somebody has edited, if `event` tells that.
+
+    `message_changed` also comes for unfurls and the like, with the same text; and for the edits of
+    bots (docs.slack.dev/reference/events/message/message_changed).
+    """
+    match event:
+        case {
+            "subtype": "message_changed",
+            "message": {"ts": str(ts), "text": str(text), "edited": {"ts": str(edited_ts)}} as now,
+        } if "bot_id" not in now and now.get("subtype") in ASKING:
+            before = event.get("previous_message")
+            if isinstance(before, Mapping) and before.get("text") == text:
+                return None
+            return Edit(ts, text, edited_ts)
+    return None
+
+
+def deleted_ts(event: Mapping[str, Any]) -> str | None:
     """The ts of the message whose deletion `event` tells, if it does.
 
     A message with replies is not deleted but becomes a "tombstone", told as a change.

@@ -49,6 +49,11 @@ def _foreign_team(event: Mapping[str, Any], body: Mapping[str, Any]) -> str | No
     team = event.get("user_team") or event.get("source_team")
     if team is None and body.get("is_ext_shared_channel"):
         team = event.get("team")
+    return foreign_team(team, body)
+
+
+def foreign_team(team: str | None, body: Mapping[str, Any]) -> str | None:
+    """`team` if it is neither the one that the bot is installed in nor its organisation."""
     authorizations = body.get("authorizations")
     first = authorizations[0] if isinstance(authorizations, list) and authorizations else {}
     own = {body.get("enterprise_id"), body.get("context_enterprise_id")}

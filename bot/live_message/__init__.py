@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from bot import logs
+from bot.blocks import Button
 from bot.errors import SlackError
 from bot.live_message.clearing import clear_away
 from bot.live_message.doubt import Lookup
 from bot.live_message.draft import NOTHING, THINKING, Draft, Earlier
-from bot.live_message.writer import Report, Writer
+from bot.live_message.writer import Lease, Report, Writer
 from bot.pacing import Pacer, Seat
 from bot.slack import Workspace
 from bot.turn import Question
@@ -28,13 +29,16 @@ log = logging.getLogger(__name__)
 POST_SOON_S: Final = 0.3
 PLACEHOLDER_AFTER_S: Final = 0.8
 FILE_NAME: Final = "reply.md"
+PAUSE_S: Final = 3.0
+"""How long a call under way may take before the reply is left to another run."""
 
 
 class LiveMessage:
     """The growing reply to one question. Use as `async with`; `settle` or `remove` ends it.
 
-    `note_message(part, ts)` is awaited after each post; `on_broken` is called when nothing more can
-    be shown (the reply deleted, the channel closed, the token revoked, Slack away for minutes).
+    `note_message(part, ts)` is awaited after each post; no call is made while `lease` is in doubt;
+    `on_broken` is called when nothing more can be shown (the reply deleted, the channel closed, the
+    token revoked, Slack away for minutes).
     Leaving the block without an end cancels the writer and sends nothing more.
     """
 
@@ -47,6 +51,7 @@ class LiveMessage:
         *,
         note_message: Callable[[int, str], Awaitable[None]],
         on_broken: Callable[[SlackError], None],
+        lease: Lease,
         max_messages: int,
         earlier: Mapping[int, Earlier] | None = None,
     ) -> None:
@@ -68,6 +73,7 @@ class LiveMessage:
             channel=self._channel,
             thread_ts=self._thread_ts,
             note_message=note_message,
+            lease=lease,
             on_first_post_late=self._say_in_status_line,
             on_unwanted=self._clear_soon,
         )
@@ -141,14 +147,17 @@ class LiveMessage:
         """Take back everything that was shown. Settle with a reason that says why."""
         self._draft.withdraw()
 
-    async def settle(self, reason: str | None = None, *, complete: bool = True) -> None:
-        """Show the whole text, with `reason` (why it is not complete) as a small line under it.
+    async def settle(
+        self, reason: str | None = None, *, complete: bool = True, button: Button | None = None
+    ) -> None:
+        """Show the whole text, with `reason` (why it is not complete) as a small line under it, and
+        under that `button`.
 
         Where there is no text the reason is the message. Returns when Slack has everything; raises
         the SlackError that made it impossible, MessageGone if somebody deleted the reply.
         """
         self._seat.text_ended()
-        self._draft.settle(reason, complete=complete)
+        self._draft.settle(reason, complete=complete, button=button)
         self._writer.end()
         try:
             await self._written()
@@ -163,6 +172,14 @@ class LiveMessage:
     async def _written(self) -> None:
         assert self._writing is not None
         await asyncio.shield(self._writing)
+
+    async def leave(self) -> Mapping[int, Earlier]:
+        """Write nothing more, and leave the messages to another run. A call under way is waited
+        for, since it could land on what that run writes."""
+        assert self._writing is not None
+        self._writer.end(removing=True)
+        await asyncio.wait([self._writing], timeout=PAUSE_S)
+        return self._draft.as_earlier()
 
     async def remove(self) -> None:
         """Delete the whole reply: its question is gone. A call under way is waited for, since it
@@ -234,4 +251,4 @@ class LiveMessage:
         return task
 
 
-__all__ = ["NOTHING", "THINKING", "Earlier", "LiveMessage", "Report", "clear_away"]
+__all__ = ["NOTHING", "THINKING", "Earlier", "Lease", "LiveMessage", "Report", "clear_away"]

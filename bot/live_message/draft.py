@@ -63,6 +63,7 @@ class Content:
     """Half-written ends are held back."""
     final: bool = False
     """The last state of the reply's last message; it is sent even if it looks the same."""
+    button: blocks.Button | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -116,6 +117,7 @@ class Draft:
         self.parts = [self._new_part(0)]
         self.settled = False
         self.status: str | None = THINKING
+        self._button: blocks.Button | None = None
 
     def add(self, delta: str) -> None:
         """More of Claude's text, which says more than any status did."""
@@ -131,9 +133,11 @@ class Draft:
         self._clear()
         self._started_over = STARTED_OVER
 
-    def settle(self, reason: str | None, *, complete: bool) -> None:
-        """No more text comes; `reason` says why it is not complete. Of two tries that both broke
-        the longer text stays."""
+    def settle(
+        self, reason: str | None, *, complete: bool, button: blocks.Button | None = None
+    ) -> None:
+        """No more text comes; `reason` says why it is not complete, `button` how to go on. Of two
+        tries that both broke the longer text stays."""
         self.plan()
         kept = "".join([*(part.kept for part in self.parts), *self._kept_later()])
         written = sum(len(part.text) for part in self.parts)
@@ -141,6 +145,7 @@ class Draft:
             self._clear()
             self._arrived = [kept]
         self.status = reason
+        self._button = button
         self.settled = True
 
     def withdraw(self) -> None:
@@ -155,6 +160,15 @@ class Draft:
         self.withdraw()
         self._give_up(self.parts[0])
         return self.leftovers()
+
+    def as_earlier(self) -> dict[int, Earlier]:
+        """The reply's messages and what they show, for another run to take over."""
+        found = dict(self._earlier)
+        for part in self.parts:
+            if part.ts is not None:
+                shown = part.sent.body if part.sent is not None else part.kept
+                found[part.number] = Earlier(part.ts, shown, part.rev)
+        return found
 
     def leftovers(self) -> set[str]:
         """The ts of messages to be deleted once the reply is settled."""
@@ -258,7 +272,9 @@ class Draft:
         body = part.render(end, growing=growing)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
-        return Content(body, status, end, growing=growing, final=last and self.settled)
+        final = last and self.settled
+        button = self._button if final else None
+        return Content(body, status, end, growing=growing, final=final, button=button)
 
     def differs(self, part: Part) -> tuple[bool, bool]:
         """Whether `part` shows something else than it should: its text; only its status."""
@@ -297,7 +313,7 @@ class Draft:
         body, status = content.body, content.status
         if not body and self.settled:
             notice = status or NOTHING
-            built = [] if part.form is Form.BARE else blocks.notice(notice)
+            built = [] if part.form is Form.BARE else blocks.notice(notice, content.button)
             return markdown.plain_beginning(notice), built
         text = (
             markdown.plain_beginning(body)
@@ -308,8 +324,8 @@ class Draft:
             shown = "\n".join(filter(None, [body, status]))
             return markdown.escaped_beginning(shown), []
         if part.form is Form.PLAIN:
-            return text, blocks.plain(body) + blocks.reply("", status)
-        return text, blocks.reply(body, status)
+            return text, blocks.plain(body) + blocks.reply("", status, content.button)
+        return text, blocks.reply(body, status, content.button)
 
     def _end(self, part: Part) -> int:
         """Where the part ends: with all its text while that fits in one message."""

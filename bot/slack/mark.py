@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot.turn import TurnKey
+
 METADATA_TYPE: Final = "claude_reply"
 
 
@@ -22,6 +24,13 @@ class Mark:
     part: int
     rev: int
     final: bool = False
+
+    def key(self) -> TurnKey | None:
+        """The turn, if it is one that this version writes."""
+        try:
+            return TurnKey.parse(self.turn)
+        except ValueError:
+            return None
 
     def metadata(self) -> dict[str, Any]:
         payload = {"turn": self.turn, "part": self.part, "rev": self.rev, "final": self.final}

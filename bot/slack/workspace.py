@@ -179,9 +179,10 @@ class Workspace:
         thread_ts: str | None,
         oldest: str,
         *,
+        latest: str | None = None,
         slot: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[SlackMessage]:
-        """The messages at `oldest` and later: of a thread, or of the channel outside threads.
+        """The messages from `oldest` to `latest`: of a thread, or of the channel outside threads.
 
         `slot()` waits for the budget before each page; Transient is raised if it gives none.
         """
@@ -191,10 +192,12 @@ class Workspace:
                 raise Transient("conversations.replies", "no_slot")
             if thread_ts is not None:
                 page, cursor = await self.thread_page(
-                    channel, thread_ts, oldest=oldest, cursor=cursor
+                    channel, thread_ts, oldest=oldest, latest=latest, cursor=cursor
                 )
             else:
-                page, cursor = await self.history_page(channel, oldest=oldest, cursor=cursor)
+                page, cursor = await self.history_page(
+                    channel, oldest=oldest, latest=latest, cursor=cursor
+                )
             for message in page:
                 yield message
             if cursor is None:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from bot import logs
-from bot.errors import BotError, Draining, StoreUnavailable
-from bot.store import OpenTurn
+from bot.errors import BotError, Draining, SlackError, StoreUnavailable
+from bot.store import News, OpenTurn
 from bot.turn import Outcome, Question, TurnKey
+from bot.turns import end, sentences
+from bot.turns.again import Press
 from bot.turns.means import Means
-from bot.turns.run import End, Run
-from bot.turns.sentences import INTERRUPTED
+from bot.turns.places import thread_of
+from bot.turns.run import Run
 
 log = logging.getLogger(__name__)
 
 ACCEPT_TIMEOUT_S: Final = 2.0
 SETTLE_SHARE: Final = 0.4
-"""Of the shutdown grace, for showing the interrupted replies' last state."""
-LOOK_EVERY_S: Final = 5.0
-"""How often open turns that nobody runs are looked for."""
+"""Of the shutdown grace, for showing the interrupted replies' last state ..."""
+CANCEL_S: Final = 1.0
+"""... and for ending what is then still under way."""
+LOOK_EVERY_S: Final = 2.0
+"""How often open turns that nobody runs are looked for: with the lease, 12 s after a crash."""
+AGAIN_FIRST_S: Final = 5.0
 AGAIN_MAX_S: Final = 60.0
 RECORD_AGAIN_S: Final = (0.2, 1.0, 3.0, 10.0)
 
@@ -31,15 +38,26 @@ class Turns:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._runs: dict[TurnKey, Run] = {}
+        self._running: dict[TurnKey, asyncio.Task[None]] = {}
         self._accepting: set[TurnKey] = set()
         self._tries: dict[TurnKey, tuple[int, float]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._errands: set[asyncio.Task[None]] = set()
+        """Short work that outlives what asked for it: records, news, a word to somebody."""
+        self._watches: list[asyncio.Task[None]] = []
+        self._look = asyncio.Event()
         self.draining = False
 
     def start(self) -> None:
-        """Begin to look for turns that an earlier process, or a failure, has left open."""
-        self._looking = asyncio.create_task(self._look_for_open_turns(), name="open-turns")
+        """Begin to renew leases, to hear the other processes, and to look for turns that an
+        earlier process, or a failure, has left open."""
+        for name, watch in (
+            ("leases", self._means.leases.renew()),
+            ("open-turns", self._look_for_open_turns()),
+            ("news", self._hear()),
+        ):
+            self._watches.append(asyncio.create_task(watch, name=name))
+
+    # --- questions ----------------------------------------------------------------------------
 
     async def accept(self, question: Question) -> bool:
         """Claim the question, write it to the journal and start to answer it; False if it was
@@ -48,68 +66,207 @@ class Turns:
         Raises StoreUnavailable or Draining when nothing was accepted, so that Slack delivers the
         event again. An entry that gets written after the time limit is answered all the same.
         """
+        return await self._accept(question)
+
+    async def again(self, press: Press) -> None:
+        """Answer a question once more, or go on with its reply, for whoever pressed the button;
+        what they must know is told to them alone. Returns once it is accepted."""
+        workspace = self._means.slack.of(press.question.team)
+        if workspace is None:
+            return
+        asks = replace(press.question, user=press.user, user_team=press.user_team)
+        word = self._means.policy.refusal(asks, workspace.identity.enterprise)
+        if word is None:
+            try:
+                accepted = await self._accept(press.question)
+            except (StoreUnavailable, Draining):
+                word = sentences.NOT_NOW
+            else:
+                word = None if accepted else sentences.ALREADY
+        if word is not None:
+            self.tell(asks, word)
+
+    def tell(self, asks: Question, word: str) -> None:
+        """Say `word` to whoever `asks`, and to nobody else."""
+        self._spawn(self._tell_person(asks, word))
+
+    def message_deleted(self, team: str, channel: str, ts: str) -> None:
+        """Somebody deleted message `ts`: end the turn that it asks or that it belongs to."""
+        if not self._delete_here(team, channel, ts):
+            self._spread(News("deleted", team, channel, ts))
+
+    async def question_edited(
+        self, team: str, channel: str, ts: str, text: str, edited_ts: str
+    ) -> None:
+        """Somebody edited message `ts`, which says `text` since `edited_ts`: if its reply still
+        grows, it begins again, in the same messages. Raises as `accept`."""
+        if not await self._edit_here(team, channel, ts, text, edited_ts):
+            self._spread(News("edited", team, channel, ts))
+
+    async def idle(self) -> None:
+        """Return when no turn is under way."""
+        while self._running or self._errands:
+            await asyncio.wait([*self._running.values(), *self._errands])
+
+    # --- the end of the process ---------------------------------------------------------------
+
+    async def drain(self, grace_s: float) -> None:
+        """Accept nothing more; let replies finish; hand the others over to another process, or
+        settle them; within `grace_s`."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + max(0.0, grace_s - CANCEL_S)
+        settles_at = ends_at - SETTLE_SHARE * max(0.0, grace_s - CANCEL_S)
+        self.draining = True
+        for watch in self._watches[1:]:
+            watch.cancel()
+        how = end.HANDED_OVER if await self._has_peers() else end.AFTER_A_RESTART
+        if how is end.HANDED_OVER:
+            for run in self._runs.values():
+                if not run.has_text:
+                    run.stop(how)
+        await self._finished(settles_at - loop.time())
+        for run in list(self._runs.values()):
+            run.stop(how)
+        await self._finished(ends_at - loop.time())
+        await self._cancel_all()
+
+    async def _has_peers(self) -> bool:
+        try:
+            return await self._means.store.peers() > 0
+        except StoreUnavailable:
+            return False
+
+    async def _finished(self, timeout_s: float) -> None:
+        if self._running and timeout_s > 0:
+            await asyncio.wait(self._running.values(), timeout=timeout_s)
+
+    async def _cancel_all(self) -> None:
+        """Nothing goes on here; outcomes that are known are recorded, and what is left open may be
+        taken up by another process at once."""
+        for key, task in self._running.items():
+            task.cancel()
+            self._spawn(self._release(key, tried=False))
+        rest = [*self._running.values(), *self._errands]
+        if rest:
+            await asyncio.wait(rest, timeout=CANCEL_S)
+        for left in (*self._watches, *self._errands):
+            left.cancel()
+        await asyncio.gather(*self._watches, *self._errands, return_exceptions=True)
+
+    # --- accepting ----------------------------------------------------------------------------
+
+    async def _accept(self, question: Question, follows: Run | None = None) -> bool:
         if self.draining:
             raise Draining("the process is shutting down")
         if question.key in self._accepting:
             return False  # the twin of an event whose claim is just being written
         self._accepting.add(question.key)
         writing = asyncio.ensure_future(self._means.store.accept(question))
-        writing.add_done_callback(lambda written: self._accepted(question, written))
+        writing.add_done_callback(lambda written: self._accepted(question, follows, written))
         done, _ = await asyncio.wait([writing], timeout=ACCEPT_TIMEOUT_S)
         if not done:
             raise StoreUnavailable(f"no answer within {ACCEPT_TIMEOUT_S:g} s")
         return writing.result()
 
-    def _accepted(self, question: Question, writing: asyncio.Future[bool]) -> None:
+    def _accepted(
+        self, question: Question, follows: Run | None, writing: asyncio.Future[bool]
+    ) -> None:
         self._accepting.discard(question.key)
-        if writing.cancelled() or writing.exception() is not None:
+        if writing.cancelled() or writing.exception() is not None or not writing.result():
             return
-        if writing.result() and not self.draining:
-            self._start(question)
+        if self.draining:
+            self._spawn(self._release(question.key, tried=False))
+            return
+        if follows is not None:
+            self._means.leases.drop(follows.question.key)
+            follows.stop(end.SUPERSEDED)
+        self._start(question, follows=follows)
+        if follows is not None:
+            self._runs[question.key].edited_ts = follows.edited_ts
 
-    def message_deleted(self, team: str, channel: str, ts: str) -> None:
-        """Somebody deleted message `ts`: end the turn that it asks or that it belongs to."""
-        for run in list(self._runs.values()):
-            question = run.question
-            if (question.team, question.channel) != (team, channel):
-                continue
-            if question.ts == ts:
-                run.question_deleted()
-            elif run.owns(ts):
-                run.stop(End(Outcome.GONE))
+    def _start(
+        self, question: Question, *, entry: OpenTurn | None = None, follows: Run | None = None
+    ) -> None:
+        run = Run(
+            self._means, question, entry=entry, follows=follows, on_unsettled=self._settle_orphans
+        )
+        key = question.key
+        self._runs[key] = run
+        task = asyncio.create_task(self._run(run), name=f"turn:{key}")
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+        self._means.leases.hold(key, lambda: self._lost(key))
 
-    async def idle(self) -> None:
-        """Return when no turn is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def _run(self, run: Run) -> None:
+        key = run.question.key
+        logs.turn_key.set(str(key))
+        outcome: Outcome | None = None
+        try:
+            try:
+                outcome = await run.run()
+            except BotError as error:
+                logs.warning(log, "turn_left_open", kind=type(error).__name__, detail=str(error))
+            except Exception:
+                log.exception("turn_crashed")
+            # Not to be interrupted: whatever ends this task, the outcome is known.
+            await asyncio.shield(self._spawn(self._close(run, outcome)))
+        finally:
+            del self._runs[key]
+            self._means.leases.drop(key)
 
-    async def drain(self, grace_s: float) -> None:
-        """Accept nothing more, let replies finish within `grace_s`, settle the others."""
-        self.draining = True
-        if self._looking is not None:
-            self._looking.cancel()
-        await self._finished(grace_s * (1 - SETTLE_SHARE))
-        for run in list(self._runs.values()):
-            run.stop(End(Outcome.INTERRUPTED, INTERRUPTED))
-        await self._finished(grace_s * SETTLE_SHARE)
-        for task in self._tasks:
+    async def _close(self, run: Run, outcome: Outcome | None) -> None:
+        key = run.question.key
+        if outcome is not None:
+            await self._record(key, outcome)
+        else:
+            await self._release(key, tried=not run.is_handed_over)
+        self._means.places.changed(thread_of(run.question))
+
+    async def _record(self, key: TurnKey, outcome: Outcome) -> None:
+        """Close the journal entry; the store gets a few tries. What then stays open is found
+        settled in Slack by whoever takes it up."""
+        for wait_s in (*RECORD_AGAIN_S, None):
+            try:
+                await self._means.store.settle(key, outcome)
+            except StoreUnavailable as error:
+                logs.warning(log, "outcome_not_recorded", detail=str(error))
+                if wait_s is not None:
+                    await self._means.clock.sleep(wait_s)
+            else:
+                self._tries.pop(key, None)
+                return
+
+    async def _release(self, key: TurnKey, *, tried: bool) -> None:
+        try:
+            await self._means.store.release(key, tried=tried)
+        except StoreUnavailable as error:
+            logs.warning(log, "turn_not_released", detail=str(error))  # the lease will lapse
+
+    def _lost(self, key: TurnKey) -> None:
+        """Another process has taken the turn up, or it was settled: write nothing more."""
+        if (task := self._running.get(key)) is not None:
+            logs.warning(log, "lease_lost", turn=str(key))
             task.cancel()
-        await self._finished(1.0)
 
-    async def _finished(self, timeout_s: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
+    # --- what others have left, and what they tell ----------------------------------------------
 
     async def _look_for_open_turns(self) -> None:
         while True:
+            self._look.clear()
             try:
-                for entry in await self._means.store.open_turns():
-                    self._recover(entry)
+                for entry in await self._means.store.abandoned():
+                    await self._recover(entry)
             except StoreUnavailable as error:
                 logs.warning(log, "journal_unread", detail=str(error))
-            await self._means.clock.sleep(LOOK_EVERY_S)
+            waking = asyncio.ensure_future(self._look.wait())
+            sleeping = asyncio.ensure_future(self._means.clock.sleep(LOOK_EVERY_S))
+            try:
+                await asyncio.wait([waking, sleeping], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waking.cancel()
+                sleeping.cancel()
 
-    def _recover(self, entry: OpenTurn) -> None:
+    async def _recover(self, entry: OpenTurn) -> None:
         """Answer an open turn that nobody runs, in the same messages; again and again, less and
         less often, while Slack cannot be reached."""
         key = entry.question.key
@@ -117,41 +274,108 @@ class Turns:
         tries, due = self._tries.get(key, (0, now))
         if key in self._runs or key in self._accepting or now < due:
             return
-        self._tries[key] = (tries + 1, now + min(AGAIN_MAX_S, LOOK_EVERY_S * 2.0**tries))
+        if not await self._means.store.take_up(key):
+            return
+        self._tries[key] = (tries + 1, now + min(AGAIN_MAX_S, AGAIN_FIRST_S * 2.0**tries))
         age_s = round(self._means.clock.wall() - entry.accepted_at, 1)
         logs.event(log, "recovering", turn=str(key), age_s=age_s, tries=tries)
-        self._start(entry.question, entry)
+        self._start(entry.question, entry=entry)
 
-    def _start(self, question: Question, entry: OpenTurn | None = None) -> None:
-        run = Run(self._means, question, entry)
-        self._runs[question.key] = run
-        task = asyncio.create_task(self._run(run), name=f"turn:{question.key}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _settle_orphans(self, unsettled: Sequence[Question]) -> None:
+        """Replies in a thread that never ended: if no store knows them (it was lost with a disk),
+        they are settled now."""
+        for question in unsettled:
+            if question.key not in self._runs and question.key not in self._accepting:
+                self._spawn(self._settle_orphan(question))
 
-    async def _run(self, run: Run) -> None:
-        key = run.question.key
-        logs.turn_key.set(str(key))
+    async def _settle_orphan(self, question: Question) -> None:
         try:
-            outcome = await run.run()
-            if outcome is not None:
-                await self._record(key, outcome)
-        except BotError as error:
-            logs.warning(log, "turn_left_open", kind=type(error).__name__, detail=str(error))
-        except Exception:
-            log.exception("turn_crashed")
-        finally:
-            del self._runs[key]
-
-    async def _record(self, key: TurnKey, outcome: Outcome) -> None:
-        """Close the journal entry; the store gets a few tries."""
-        for wait_s in RECORD_AGAIN_S:
-            try:
-                await self._means.store.settle(key, outcome)
-            except StoreUnavailable as error:
-                logs.warning(log, "outcome_not_recorded", detail=str(error))
-                await self._means.clock.sleep(wait_s)
-            else:
-                self._tries.pop(key, None)
+            if not await self._means.store.accept(question):
                 return
-        await self._means.store.settle(key, outcome)
+        except StoreUnavailable as error:
+            logs.warning(log, "orphan_left", turn=str(question.key), detail=str(error))
+            return
+        logs.event(log, "orphan", turn=str(question.key))
+        self._start(question, entry=OpenTurn(question, accepted_at=0.0, messages={}))
+
+    async def _hear(self) -> None:
+        async for news in self._means.store.news():
+            match news.kind:
+                case "settled" | "released":
+                    self._means.places.changed((news.team, news.channel, news.ts))
+                    if news.kind == "released":
+                        self._look.set()
+                case "deleted":
+                    self._delete_here(news.team, news.channel, news.ts)
+                case "edited":
+                    self._spawn(self._edit_heard_of(news))
+
+    def _delete_here(self, team: str, channel: str, ts: str) -> bool:
+        """End the turn that a deleted message asked, or belonged to, if it runs here."""
+        found = False
+        for run in list(self._runs.values()):
+            question = run.question
+            if (question.team, question.channel) != (team, channel):
+                continue
+            if question.ts == ts:
+                run.question_deleted()
+            elif run.owns(ts):
+                run.stop(end.GONE)
+            else:
+                continue
+            found = True
+        return found
+
+    async def _edit_here(
+        self, team: str, channel: str, ts: str, text: str, edited_ts: str | None
+    ) -> bool:
+        """Begin the turn again that an edited message asks, if it runs here."""
+        asked = [
+            run
+            for run in self._runs.values()
+            if (run.question.team, run.question.channel, run.question.ts) == (team, channel, ts)
+        ]
+        if not asked:
+            return False
+        latest = max(asked, key=lambda run: run.question.run)
+        question = latest.question
+        is_new = edited_ts is None or (edited_ts > latest.edited_ts and question.text != text)
+        if is_new:
+            latest.edited_ts = edited_ts or latest.edited_ts
+            anew = replace(
+                question, run=question.run + 1, reuses=True, continues=False, text=text
+            )
+            await self._accept(anew, follows=latest)
+        return True
+
+    async def _edit_heard_of(self, news: News) -> None:
+        """Its text did not come with the news: it is read from Slack."""
+        try:
+            await self._edit_here(news.team, news.channel, news.ts, "", None)
+        except (StoreUnavailable, Draining) as error:
+            logs.warning(log, "edit_unheeded", detail=str(error))
+
+    def _spread(self, news: News) -> None:
+        if self._means.store.shared:
+            self._spawn(self._tell_processes(news))
+
+    async def _tell_processes(self, news: News) -> None:
+        try:
+            await self._means.store.tell(news)
+        except StoreUnavailable as error:
+            logs.warning(log, "news_untold", kind=news.kind, detail=str(error))
+
+    async def _tell_person(self, asks: Question, word: str) -> None:
+        workspace = self._means.slack.of(asks.team)
+        if workspace is None:
+            return
+        try:
+            await workspace.tell(asks.channel, asks.user, word, asks.reply_thread_ts)
+        except SlackError as error:
+            logs.warning(log, "word_untold", code=error.code)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        return task

@@ -11,7 +11,7 @@ from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Slack
 from bot.store import Store
-from bot.turns.order import ThreadOrder
+from bot.turns.leases import Leases
 from bot.turns.places import Places
 
 
@@ -25,7 +25,7 @@ class Means:
     conversations: Conversations
     pacer: Pacer
     policy: Policy
-    order: ThreadOrder
+    leases: Leases
     places: Places
     max_messages: int
     clock: Clock

@@ -1,71 +1,133 @@
-"""So many replies at once, and the others in line."""
+"""One reply at a time in a thread, in the order of the questions; so many at once; the others in
+line. The store decides, over all processes; here they wait for it to decide again."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from bot import metrics
-from bot.errors import TooManyQuestions
+from bot import logs, metrics
+from bot.errors import StoreUnavailable, TooManyQuestions
+from bot.store import BEHIND_A_REPLY, Store
+from bot.turn import Question, TurnKey
+from bot.turns import sentences
 
-WAIT_S: Final = 120.0
+log = logging.getLogger(__name__)
+
+THREAD_WAIT_S: Final = 15 * 60.0
+"""Longer than one reply may take, so that only a line of several slow ones reaches it."""
+LINE_WAIT_S: Final = 120.0
 LINE: Final = 2_000
 """Beyond so many waiting questions the next is refused at once."""
+ASK_AGAIN_S: Final = 1.0
+"""News of another process may be lost, so those who wait ask again now and then."""
+
+Thread = tuple[str, str, str]
+Waiting = deque[asyncio.Event]
 
 
 class Places:
-    """`limit` places; whoever finds none waits in order, at most `WAIT_S`."""
+    """`limit` places over all processes that share `store`."""
 
-    def __init__(self, limit: int) -> None:
-        self._free = limit
-        self._line: deque[asyncio.Future[None]] = deque()
+    def __init__(self, store: Store, limit: int) -> None:
+        self._store = store
+        self._limit = limit
+        self._threads: dict[Thread, Waiting] = {}
+        self._line: Waiting = deque()
+        self._waiting = 0
 
     @asynccontextmanager
-    async def place(self, tell: Callable[[int], None]) -> AsyncIterator[None]:
-        """Hold a place. `tell` gets the number in line, once, if there is a wait.
+    async def place(self, question: Question, tell: Callable[[str], None]) -> AsyncIterator[None]:
+        """Wait for the question's turn. `tell` gets what to say if there is a wait. The place is
+        free again when the turn is settled or released in the store.
 
         Raises TooManyQuestions when the line is full or the wait too long.
         """
-        await self._take(tell)
+        if (number := await self._ask(question.key)) != 0:
+            await self._wait(question, number, tell)
         metrics.LIVE.inc()
         try:
             yield
         finally:
             metrics.LIVE.dec()
-            self._leave()
 
-    async def _take(self, tell: Callable[[int], None]) -> None:
-        if self._free > 0:
-            self._free -= 1
-            return
-        if len(self._line) >= LINE:
+    def changed(self, thread: Thread) -> None:
+        """A turn of `thread` has ended, or was released: whoever waits may ask again."""
+        for called in self._threads.get(thread, ()):  # any of them may be the earliest
+            called.set()
+        if self._line:
+            self._line[0].set()
+
+    async def _wait(self, question: Question, number: int, tell: Callable[[str], None]) -> None:
+        if self._waiting >= LINE:
             raise TooManyQuestions("the line is full")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
-        tell(len(self._line))
+        self._waiting += 1
         metrics.WAITING.inc()
         try:
-            async with asyncio.timeout(WAIT_S):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._leave()
-            elif turn in self._line:
-                self._line.remove(turn)
-            if isinstance(error, TimeoutError):
-                raise TooManyQuestions("waited too long") from error
-            raise
+            while number != 0:
+                if number == BEHIND_A_REPLY:
+                    tell(sentences.AFTER)
+                    number = await self._behind_a_reply(question)
+                else:
+                    tell(sentences.in_line(number))
+                    number = await self._in(self._line, question.key, LINE_WAIT_S)
         finally:
+            self._waiting -= 1
             metrics.WAITING.dec()
 
-    def _leave(self) -> None:
-        """Hand the place to the first in line."""
-        while self._line:
-            turn = self._line.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+    async def _behind_a_reply(self, question: Question) -> int:
+        thread = thread_of(question)
+        line = self._threads.setdefault(thread, deque())
+        try:
+            return await self._in(line, question.key, THREAD_WAIT_S)
+        finally:
+            if not line:
+                self._threads.pop(thread, None)
+
+    async def _in(self, line: Waiting, key: TurnKey, wait_s: float) -> int:
+        """Stand in `line` until the store says that it is the wrong one."""
+        called = asyncio.Event()
+        line.append(called)
+        try:
+            async with asyncio.timeout(wait_s):
+                while True:
+                    await self._called(called, line)
+                    number = await self._ask(key)
+                    if number == 0 or (number == BEHIND_A_REPLY) == (line is self._line):
+                        return number
+        except TimeoutError as error:
+            raise TooManyQuestions("waited too long") from error
+        finally:
+            line.remove(called)
+            if line:
+                line[0].set()
+
+    async def _called(self, called: asyncio.Event, line: Waiting) -> None:
+        """Until there is a reason to ask: a call; or some time, but in the long line only for
+        the first."""
+        while not called.is_set():
+            try:
+                async with asyncio.timeout(ASK_AGAIN_S):
+                    await called.wait()
+            except TimeoutError:
+                if line is not self._line or line[0] is called:
+                    break
+        called.clear()
+
+    async def _ask(self, key: TurnKey) -> int:
+        """What the store says, as soon as it can be reached."""
+        while True:
+            try:
+                return await self._store.take_place(key, self._limit)
+            except StoreUnavailable as error:
+                logs.warning(log, "place_unknown", detail=str(error))
+                await asyncio.sleep(ASK_AGAIN_S)
+
+
+def thread_of(question: Question) -> Thread:
+    """Where replies come one after the other: a thread, or a flat direct message."""
+    return question.team, question.channel, question.reply_thread_ts or ""

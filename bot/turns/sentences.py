@@ -21,6 +21,10 @@ AFTER: Final = "I will answer this after the reply above…"
 OTHER_MODEL: Final = "Trying another model…"
 IN_ONE_PIECE: Final = "Writing the rest in one piece…"
 RESTARTED: Final = "Started again after a restart…"
+EDITED: Final = "The question was edited: starting again…"
+ALREADY: Final = "That has been asked for already: the reply is here, or on its way."
+NOT_NOW: Final = "I cannot do that at this moment. Please press the button again in a little while."
+OUTDATED: Final = "That button is from an earlier version of me. Please ask again in a new message."
 UNEXPECTED: Final = BotError.sentence
 
 

@@ -1,0 +1,64 @@
+"""The buttons under a reply: Retry, Continue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+
+from bot.listeners.question import foreign_team
+from bot.turn import Question
+from bot.turns import Turns, again, sentences
+
+
+def register(app: AsyncApp, turns: Turns) -> None:
+    @app.action(re.compile(".*"))
+    async def on_press(
+        ack: AsyncAck, action: dict[str, Any], body: dict[str, Any], context: AsyncBoltContext
+    ) -> None:
+        """Slack wants its answer within 3 s and sends a press only once."""
+        authorized = context.authorize_result
+        team = str(authorized.team_id if authorized else context.team_id)
+        if action.get("type") == "button" and "value" in action:
+            await _answer(turns, action, body, team)
+        await ack()
+
+
+async def _answer(
+    turns: Turns, action: Mapping[str, Any], body: Mapping[str, Any], team: str
+) -> None:
+    channel, thread_ts = _place(body)
+    user = body.get("user")
+    if channel is None or not isinstance(user, Mapping) or not isinstance(user.get("id"), str):
+        return
+    question = again.pressed(
+        str(action.get("action_id")), str(action["value"]), channel, thread_ts
+    )
+    if question is None or question.team != team:
+        asks = Question(
+            team=team,
+            channel=channel,
+            user=user["id"],
+            ts="",
+            surface="channel",
+            thread_ts=thread_ts,
+        )
+        turns.tell(asks, sentences.OUTDATED)
+        return
+    await turns.again(again.Press(question, user["id"], foreign_team(user.get("team_id"), body)))
+
+
+def _place(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Where the button's message stands: the channel and, in a thread, its root
+    (docs.slack.dev/reference/interaction-payloads/block_actions-payload)."""
+    container, message = body.get("container"), body.get("message")
+    container = container if isinstance(container, Mapping) else {}
+    message = message if isinstance(message, Mapping) else {}
+    channel = container.get("channel_id")
+    thread_ts = message.get("thread_ts") or container.get("thread_ts")
+    return (
+        channel if isinstance(channel, str) else None,
+        thread_ts if isinstance(thread_ts, str) else None,
+    )

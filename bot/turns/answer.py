@@ -1,0 +1,154 @@
+"""Claude's answer to one question: read the conversation, stream the reply into a live message."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+
+from bot import logs, metrics
+from bot.conversation import Conversation, plain_text
+from bot.errors import BotError, ClaudeError
+from bot.live_message import NOTHING, THINKING, LiveMessage
+from bot.turn import (
+    ClaudeEvent,
+    Done,
+    Outcome,
+    Question,
+    Restarted,
+    Retrying,
+    StreamReport,
+    Switched,
+    Text,
+)
+from bot.turn import Message as Said
+from bot.turns import end, sentences
+from bot.turns.end import End
+from bot.turns.means import Means
+
+log = logging.getLogger(__name__)
+
+THINKING_EVERY_S: Final = 20.0
+GO_ON: Final = (
+    "Your reply above was cut off because it reached its maximum length. Go on exactly where it "
+    "ends, without repeating anything of it and without any remark about the interruption."
+)
+
+
+class Answer:
+    """One try to answer."""
+
+    def __init__(
+        self, means: Means, question: Question, *, written_before: str, beginning: str
+    ) -> None:
+        self._means = means
+        self._question = question
+        self._written_before = written_before
+        self._beginning = beginning
+        self.report = StreamReport()
+        self.done: Done | None = None
+        self.written = False
+        """Whether the reply has text now."""
+        self._thinks_since: float | None = None
+
+    async def stream(
+        self,
+        live: LiveMessage,
+        held: AsyncExitStack,
+        on_unsettled: Callable[[Sequence[Question]], None],
+    ) -> End:
+        """Answer into `live`; never raises but when cancelled. The place that it waits for is left
+        in `held`; `on_unsettled` gets replies in the thread that nobody has settled."""
+        try:
+            if (hint := self._hint()) is not None:
+                return End(Outcome.COMPLETE, hint)
+            place = self._means.places.place(self._question, live.wait_in_line)
+            await held.enter_async_context(place)
+            live.begin(self._beginning)
+            conversation = await self._means.conversations.read(live.workspace, self._question)
+            on_unsettled(conversation.unsettled)
+            return await self._reply(live, conversation)
+        except ClaudeError as error:
+            metrics.FAILURES.labels(type(error).__name__).inc()
+            logs.warning(log, "claude_failed", kind=type(error).__name__, detail=str(error))
+            return end.failed(error.told())
+        except BotError as error:
+            logs.warning(log, "not_answered", kind=type(error).__name__, detail=str(error))
+            return end.failed(error.sentence)
+        except Exception:
+            log.exception("turn_failed")
+            return end.failed(sentences.UNEXPECTED)
+
+    async def _reply(self, live: LiveMessage, conversation: Conversation) -> End:
+        thinking = asyncio.create_task(self._show_thinking(live))
+        try:
+            done = await self._means.claude.reply(
+                conversation.messages + self._cut_off(),
+                user=f"{self._question.team}:{self._question.user}",
+                tell=lambda event: self._show(live, event),
+                report=self.report,
+            )
+        finally:
+            thinking.cancel()
+        self.done = done
+        return self._ended(live, done, conversation)
+
+    def _cut_off(self) -> list[Said]:
+        """What is already written, if this goes on with it."""
+        if not (self._question.continues and self._written_before):
+            return []
+        return [Said("assistant", self._written_before), Said("user", GO_ON)]
+
+    def _show(self, live: LiveMessage, event: ClaudeEvent) -> None:
+        thought_since, self._thinks_since = self._thinks_since, None
+        match event:
+            case Text(delta):
+                self.written = True
+                live.add(delta)
+            case Restarted():
+                self.written = False
+                live.restart()
+            case Retrying(cause, wait_s):
+                live.status(sentences.trying_again(cause, wait_s))
+            case Switched(_, in_one_piece):
+                live.status(sentences.IN_ONE_PIECE if in_one_piece else sentences.OTHER_MODEL)
+            case _:
+                self._thinks_since = thought_since or self._means.clock.now()
+                live.status(THINKING)
+
+    async def _show_thinking(self, live: LiveMessage) -> None:
+        """A sign of life now and then while Claude thinks for long."""
+        while True:
+            await self._means.clock.sleep(THINKING_EVERY_S)
+            if self._thinks_since is not None:
+                seconds = round(self._means.clock.now() - self._thinks_since)
+                live.status(f"{THINKING} {seconds} s")
+
+    def _ended(self, live: LiveMessage, done: Done, conversation: Conversation) -> End:
+        notes = " ".join(conversation.notes) or None
+        written = self.written
+        match done.stop_reason:
+            case "max_tokens":
+                reason = sentences.TRUNCATED if written else sentences.THOUGHT_TOO_LONG
+                return end.truncated(reason, written=written)
+            case "model_context_window_exceeded":
+                return end.truncated(sentences.CONTEXT_FULL, written=written)
+            case "pause_turn":  # again and again
+                return end.truncated(sentences.PAUSED, written=written)
+            case "refusal":
+                live.withdraw()
+                return End(Outcome.REFUSED, sentences.REFUSED)
+            case _:
+                return End(Outcome.COMPLETE, notes if written else NOTHING)
+
+    def _hint(self) -> str | None:
+        """What to say to a message that asks nothing."""
+        workspace = self._means.slack.of(self._question.team)
+        bot_user_id = workspace.identity.bot_user_id if workspace else ""
+        if plain_text(self._question.text, bot_user_id, str):
+            return None
+        if self._question.files:
+            return sentences.HINT_FILES
+        return sentences.HINT_DIRECT if self._question.surface == "direct" else sentences.HINT
