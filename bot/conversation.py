@@ -7,7 +7,7 @@ import itertools
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from bot import blocks, logs, markdown
 from bot.errors import RateLimited, SlackError
 from bot.pacing import Pacer
 from bot.slack import Mark, SlackMessage, Workspace
-from bot.turn import Message, Question
+from bot.turn import Message, Question, TurnKey
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ class Conversation:
 
     messages: list[Message]
     notes: list[str]
+    unsettled: list[Question]
+    """Questions (without text) whose reply in the thread was begun and never ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Conversations:
         lines = [line for message in before if (line := _line(message, workspace, question))]
         asked = _Line(own=False, speaker=question.user, bot_name=None, text=question.text)
         kept, left_out = _newest([*lines, asked], self._context_tokens)
-        return Conversation(await self._messages(workspace, question, kept, left_out), notes)
+        messages = await self._messages(workspace, question, kept, left_out)
+        return Conversation(messages, notes, _unsettled(history, question))
 
     def _unread(self, question: Question, error: Exception) -> None:
         if isinstance(error, RateLimited):
@@ -251,6 +254,36 @@ def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _L
         return None
     bot_name = None if own or bot_id is None else _bot_name(message)
     return _Line(own=own, speaker=message.get("user"), bot_name=bot_name, text=text)
+
+
+def _unsettled(history: Mapping[str, SlackMessage], question: Question) -> list[Question]:
+    """Whose replies in `history` (by ts) have no last part: the marks of a reply's messages tell."""
+    settled: dict[TurnKey, bool] = {}
+    for message in history.values():
+        mark = Mark.of(message)
+        key = mark.key() if mark is not None else None
+        if mark is not None and key is not None and key.channel == question.channel:
+            settled[key] = settled.get(key, False) or mark.final
+    found = []
+    for key, is_settled in settled.items():
+        asked = history.get(key.ts)
+        later = any(other.ts == key.ts and other.run > key.run for other in settled)
+        if is_settled or later or asked is None or key.team != question.team:
+            continue
+        if key.ts == question.ts or not isinstance(asked.get("user"), str):
+            continue
+        found.append(
+            Question(
+                team=key.team,
+                channel=key.channel,
+                user=asked["user"],
+                ts=key.ts,
+                surface=question.surface,
+                thread_ts=asked.get("thread_ts"),
+                run=key.run,
+            )
+        )
+    return found
 
 
 def _bot_name(message: SlackMessage) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bot import logs, metrics
 from bot.errors import (
@@ -52,6 +52,20 @@ class Report:
     messages: list[str] = field(default_factory=list)
 
 
+class Lease(Protocol):
+    """That the reply is this process's to write."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether another process may have taken the turn up."""
+
+    async def sure(self) -> None:
+        """Wait until it is ours for sure; whoever lost it is stopped instead."""
+
+    async def last_word(self) -> None:
+        """The same for the end of a reply, but not for long."""
+
+
 class Writer:
     """Sends what the draft says, until it is settled and nothing differs."""
 
@@ -67,6 +81,7 @@ class Writer:
         channel: str,
         thread_ts: str | None,
         note_message: Callable[[int, str], Awaitable[None]],
+        lease: Lease,
         on_first_post_late: Callable[[], None],
         on_unwanted: Callable[[], None],
     ) -> None:
@@ -80,6 +95,7 @@ class Writer:
         self._thread_ts = thread_ts
         self._team = workspace.identity.team
         self._note_message = note_message
+        self._lease = lease
         self._on_first_post_late = on_first_post_late
         self._on_unwanted = on_unwanted
         self._wake = asyncio.Event()
@@ -144,6 +160,8 @@ class Writer:
 
     async def _deliver(self, part: Part) -> None:
         """Make one call for `part`, or treat its failure so that the next one can succeed."""
+        if not await self._is_ours():
+            return
         try:
             await (self._post(part) if part.ts is None else self._edit(part))
             self._failures = self._rate_limits = self._unknown = 0
@@ -156,6 +174,15 @@ class Writer:
             raise
         except SlackError as error:
             self._adapt(part, error)
+
+    async def _is_ours(self) -> bool:
+        """Wait until the reply is known to be ours to write; False if it ended before."""
+        if not self._lease.in_doubt:
+            return True
+        if self._ending.is_set():
+            await self._lease.last_word()
+            return True
+        return await race(self._lease.sure(), self._ending.wait())
 
     async def _edit(self, part: Part) -> None:
         assert part.ts is not None

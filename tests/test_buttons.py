@@ -1,0 +1,275 @@
+"""Retry and Continue: pressed once or twice, by whom, and with nothing left but what is in Slack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.errors import StoreUnavailable
+from bot.playground.claude import Damage, Reply
+from bot.serve import Server
+from bot.store.sqlite import SqliteStore
+from bot.turns import again, sentences
+from tests.conftest import World, prose, same
+
+BROKEN = Reply(error_type="invalid_request_error", status=400)
+
+
+def buttons(world: World, ts: str | None, channel: str | None = None) -> list[dict[str, Any]]:
+    """What can be pressed under the reply."""
+    found = []
+    for reply in world.replies(ts, channel):
+        for block in reply.blocks:
+            found += block["elements"] if block["type"] == "actions" else []
+    return found
+
+
+def labels(world: World, ts: str | None, channel: str | None = None) -> list[str]:
+    return [button["text"]["text"] for button in buttons(world, ts, channel)]
+
+
+async def test_a_failed_reply_can_be_retried_in_the_same_message(world: World, bot: Server) -> None:
+    world.claude.script(BROKEN)
+    ts = await world.ask("why?")
+    await world.idle()
+    (reply,) = world.replies(ts)
+    (button,) = buttons(world, ts)
+    key = f"T0EMULATOR:{world.general}:{ts}"
+    assert (button["action_id"], button["text"]["text"]) == ("retry", "Retry")
+    assert json.loads(button["value"]) == {"v": 1, "key": key, "run": 0, "asker": world.ada}
+    world.claude.script(Reply(text="Because."))
+    assert await world.slack.press(world.ada, world.general, reply.ts, "retry") == 200
+    await world.until_shown("Because.", ts)
+    await world.idle()
+    assert [one.ts for one in world.replies(ts)] == [reply.ts]
+    assert buttons(world, ts) == []
+    assert "why?" in world.claude.requests[-1].last_user_text
+    assert world.slack.count("chat.postMessage") == 1
+
+
+async def test_partial_text_stays_until_the_retry_has_more(world: World, bot: Server) -> None:
+    text = prose(2_000)
+    world.claude.script(
+        Reply(text=text, damage=Damage("cut", at=700)),
+        *[BROKEN] * 5,
+    )
+    ts = await world.ask()
+    await world.idle()
+    assert labels(world, ts) == ["Retry"]
+    partial = world.shown(ts)
+    assert len(partial) > 500
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    (reply,) = world.replies(ts)
+    before = len(reply.revisions)
+    await world.slack.press(world.ada, world.general, reply.ts, "retry")
+    await world.until_shown(text, ts)
+    (reply,) = world.replies(ts)
+    words = [len(revision.markdown.split()) for revision in reply.revisions[before:]]
+    assert min(words) >= len(partial.split()) - 1 and words == sorted(words)
+
+
+async def test_a_flat_direct_message_can_be_retried(world: World, bot: Server) -> None:
+    world.claude.script(BROKEN)
+    await world.ask("why?", channel=world.dm)
+    await world.idle()
+    (reply,) = world.replies(channel=world.dm)
+    world.claude.script(Reply(text="Because."))
+    await world.slack.press(world.ada, world.dm, reply.ts, "retry")
+    await world.until_shown("Because.", channel=world.dm)
+    assert [one.ts for one in world.replies(channel=world.dm)] == [reply.ts]
+
+
+async def test_pressed_twice_is_once(world: World, bot: Server) -> None:
+    world.claude.script(BROKEN)
+    ts = await world.ask()
+    await world.idle()
+    (reply,) = world.replies(ts)
+    world.claude.script(Reply(text="Once.", first_token_s=0.2), Reply(text="Twice."))
+    presses = [world.slack.press(world.ada, world.general, reply.ts, "retry") for _ in range(3)]
+    assert await asyncio.gather(*presses) == [200, 200, 200]
+    await world.until_shown("Once.", ts)
+    await world.idle()
+    assert len(world.claude.requests) == 2
+    assert [note.text for note in world.slack.ephemerals] == [sentences.ALREADY] * 2
+
+
+async def test_a_retry_that_fails_can_be_retried(world: World, bot: Server) -> None:
+    world.claude.script(BROKEN, BROKEN)
+    ts = await world.ask()
+    await world.idle()
+    (reply,) = world.replies(ts)
+    await world.slack.press(world.ada, world.general, reply.ts, "retry")
+    await world.until(lambda: '"run":1' in str(buttons(world, ts)))
+    world.claude.script(Reply(text="At last."))
+    await world.slack.press(world.ada, world.general, reply.ts, "retry")
+    await world.until_shown("At last.", ts)
+
+
+async def test_only_who_may_ask_may_press(world: World) -> None:
+    async with world.bot(allowed_users=frozenset({world.ada})):
+        world.claude.script(BROKEN)
+        ts = await world.ask()
+        await world.idle()
+        (reply,) = world.replies(ts)
+        assert await world.slack.press(world.bob, world.general, reply.ts, "retry") == 200
+        await world.until(lambda: world.slack.ephemerals)
+        await world.idle()
+        (note,) = world.slack.ephemerals
+        assert note.user == world.bob and "not on the list" in note.text
+        assert len(world.claude.requests) == 1
+        assert labels(world, ts) == ["Retry"]
+
+
+async def test_a_reply_at_its_length_limit_goes_on_below(world: World, bot: Server) -> None:
+    text = prose(1_500)
+    world.claude.script(Reply(text=text, stop_reason="max_tokens"))
+    ts = await world.ask("count!")
+    await world.until(lambda: labels(world, ts) == ["Continue"])
+    await world.idle()
+    (first,) = world.replies(ts)
+    world.claude.script(Reply(text="And so on.", stop_reason="max_tokens"))
+    await world.slack.press(world.bob, world.general, first.ts, "continue")
+    await world.until(lambda: len(world.replies(ts)) == 2)
+    await world.until_says("And so on.", ts)
+    await world.idle()
+    turns = world.claude.requests[-1].body["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert "count!" in turns[0]["content"] and same(turns[1]["content"], text)
+    second = world.replies(ts)[-1]
+    world.claude.script(Reply(text="The end."))
+    await world.slack.press(world.ada, world.general, second.ts, "continue")
+    await world.until_says("The end.", ts)
+    assert "And so on." in world.claude.requests[-1].body["messages"][1]["content"]
+    assert same(world.replies(ts)[0].sent_markdown, text)
+
+
+async def test_a_continuation_that_fails_is_retried_as_one(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text="One.", stop_reason="max_tokens"), BROKEN)
+    ts = await world.ask("count!")
+    await world.until(lambda: labels(world, ts) == ["Continue"])
+    await world.slack.press(world.ada, world.general, world.replies(ts)[0].ts, "continue")
+    await world.until(lambda: labels(world, ts) == ["Continue", "Retry"])
+    await world.idle()
+    world.claude.script(Reply(text="Two."))
+    await world.slack.press(world.ada, world.general, world.replies(ts)[1].ts, "retry")
+    await world.until_says("Two.", ts)
+    assert "One." in world.claude.requests[-1].body["messages"][1]["content"]
+    assert len(world.replies(ts)) == 2
+
+
+async def test_retry_works_with_an_empty_store(world: World, tmp_path: Path) -> None:
+    async with world.bot():
+        world.claude.script(BROKEN)
+        root = await world.slack.say(world.bob, world.general, "earlier")
+        ts = await world.ask("why?", thread_ts=root)
+        await world.idle()
+    async with world.bot(data_dir=str(tmp_path / "another disk")):
+        world.claude.script(Reply(text="Because."))
+        reply = world.replies(root)[0]
+        await world.slack.press(world.ada, world.general, reply.ts, "retry")
+        await world.until_shown("Because.", root)
+        await world.idle()
+    asked = world.claude.requests[-1].last_user_text
+    assert ts and "earlier" in asked and "why?" in asked
+
+
+async def test_a_stale_press_after_the_store_was_lost_changes_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    async with world.bot():
+        world.claude.script(BROKEN, Reply(text="Because."))
+        ts = await world.ask("why?")
+        await world.idle()
+        (reply,) = world.replies(ts)
+        stale = buttons(world, ts)[0]["value"]
+        await world.slack.press(world.ada, world.general, reply.ts, "retry")
+        await world.until_shown("Because.", ts)
+        await world.idle()
+    async with world.bot(data_dir=str(tmp_path / "another disk")):
+        await press_by_hand(world, reply.ts, "retry", stale)
+        await world.until(lambda: world.slack.ephemerals)
+        await world.idle()
+    assert world.slack.ephemerals[-1].text == sentences.ALREADY
+    assert len(world.claude.requests) == 2 and same(world.shown(ts), "Because.")
+
+
+async def press_by_hand(world: World, message_ts: str, action: str, value: str) -> int:
+    """Press what the message showed a moment ago, before it was edited."""
+    message = world.slack.message(world.general, message_ts)
+    before = message.blocks
+    button = {"type": "button", "action_id": action, "value": value}
+    message.blocks = [{"type": "actions", "block_id": "b", "elements": [button]}]
+    pressing = asyncio.create_task(world.slack.press(world.ada, world.general, message_ts, action))
+    await asyncio.sleep(0)
+    message.blocks = before
+    return await pressing
+
+
+@pytest.mark.parametrize("value", ["", "{}", '{"v":2,"key":"a:b:c","run":0,"asker":"U1"}', "null"])
+async def test_a_button_of_another_version_is_answered_politely(
+    world: World, bot: Server, value: str
+) -> None:
+    world.claude.script(BROKEN)
+    ts = await world.ask()
+    await world.idle()
+    (reply,) = world.replies(ts)
+    assert await press_by_hand(world, reply.ts, "retry", value) == 200
+    await world.until(lambda: world.slack.ephemerals)
+    assert [note.text for note in world.slack.ephemerals] == [sentences.OUTDATED]
+
+
+async def test_a_press_while_the_store_is_away_says_so_in_time(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claude.script(BROKEN)
+    ts = await world.ask()
+    await world.idle()
+    (reply,) = world.replies(ts)
+
+    async def away(*_: object) -> bool:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(SqliteStore, "accept", away)
+    assert await world.slack.press(world.ada, world.general, reply.ts, "retry") == 200
+    await world.until(lambda: world.slack.ephemerals)
+    assert world.slack.ephemerals[0].text == sentences.NOT_NOW
+    assert labels(world, ts) == ["Retry"]
+
+
+async def test_a_retry_of_a_deleted_question_takes_the_reply_away(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(BROKEN)
+    await world.ask(channel=world.dm)
+    await world.idle()
+    (reply,) = world.replies(channel=world.dm)
+    (asked,) = [one for one in world.slack.messages(world.dm) if not one.bot_id]
+    await world.slack.delete(world.ada, world.dm, asked.ts)
+    await world.slack.press(world.ada, world.dm, reply.ts, "retry")
+    await world.until(lambda: not world.replies(channel=world.dm))
+
+
+@given(
+    st.text(),
+    st.text()
+    | st.builds(
+        json.dumps,
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(),
+            lambda inner: (
+                st.lists(inner)
+                | st.dictionaries(
+                    st.sampled_from(["v", "key", "run", "asker", "continues"]) | st.text(), inner
+                )
+            ),
+        ),
+    ),
+)
+def test_no_value_of_a_button_is_too_strange(action: str, value: str) -> None:
+    again.pressed(action, value, "C1", None)
