@@ -33,9 +33,7 @@ async def _answer(
     user = body.get("user")
     if channel is None or not isinstance(user, Mapping) or not isinstance(user.get("id"), str):
         return
-    question = again.pressed(
-        str(action.get("action_id")), str(action["value"]), channel, thread_ts
-    )
+    question = again.pressed(str(action.get("action_id")), str(action["value"]), channel, thread_ts)
     if question is None or question.team != team:
         asks = Question(
             team=team,

@@ -45,6 +45,8 @@ class Turns:
         """Short work that outlives what asked for it: records, news, a word to somebody."""
         self._watches: list[asyncio.Task[None]] = []
         self._look = asyncio.Event()
+        self._editing = asyncio.Lock()
+        """Two edits of one question in a row must not both follow the same run."""
         self.draining = False
 
     def start(self) -> None:
@@ -330,6 +332,12 @@ class Turns:
         self, team: str, channel: str, ts: str, text: str, edited_ts: str | None
     ) -> bool:
         """Begin the turn again that an edited message asks, if it runs here."""
+        async with self._editing:
+            return await self._begin_again(team, channel, ts, text, edited_ts)
+
+    async def _begin_again(
+        self, team: str, channel: str, ts: str, text: str, edited_ts: str | None
+    ) -> bool:
         asked = [
             run
             for run in self._runs.values()
@@ -342,9 +350,7 @@ class Turns:
         is_new = edited_ts is None or (edited_ts > latest.edited_ts and question.text != text)
         if is_new:
             latest.edited_ts = edited_ts or latest.edited_ts
-            anew = replace(
-                question, run=question.run + 1, reuses=True, continues=False, text=text
-            )
+            anew = replace(question, run=question.run + 1, reuses=True, continues=False, text=text)
             await self._accept(anew, follows=latest)
         return True
 

@@ -97,7 +97,8 @@ class _Look:
 
 
 def _sort(before: Before, seen: Mapping[str, SlackMessage], noted: Mapping[int, str]) -> bool:
-    """Find the reply's messages among those `seen`; whether this run has finished it."""
+    """Find the reply's messages among those `seen`; whether this run, or a later one, has finished
+    it."""
     question = before.question
     finished = False
     answered: list[tuple[int, int, str]] = []
@@ -111,6 +112,8 @@ def _sort(before: Before, seen: Mapping[str, SlackMessage], noted: Mapping[int, 
             finished = finished or (mark.final and key.run == question.run)
         elif key.run < question.run:
             answered.append((key.run, mark.part, _text(message)))
+        else:
+            finished = True  # a later run has answered
     for part, ts in noted.items():
         if ts in seen:
             before.messages.setdefault(part, Earlier(ts, _text(seen[ts])))

@@ -120,7 +120,8 @@ class Run:
             refusal = self._means.policy.refusal(self.question, enterprise)
             if refusal is not None:
                 if not self._messages:
-                    await self._decline(workspace, refusal)
+                    await self._say_privately(workspace, refusal)
+                    self._account(Outcome.DECLINED, None, 0.0)
                     return Outcome.DECLINED
                 self.stop(End(Outcome.DECLINED, refusal))
             return await self._in_a_live_message(workspace)
@@ -136,6 +137,8 @@ class Run:
         if before.ended is not None:
             channel = self.question.channel
             await clear_away(workspace, self._means.pacer, channel, before.to_delete)
+            if self._entry is None and before.ended is Outcome.COMPLETE:
+                await self._say_privately(workspace, sentences.ALREADY)
             return before.ended
         self.question = before.question
         self._messages = {**before.messages, **self._messages}
@@ -255,13 +258,12 @@ class Run:
             settle_s=settle_s,
         )
 
-    async def _decline(self, workspace: Workspace, refusal: str) -> None:
+    async def _say_privately(self, workspace: Workspace, word: str) -> None:
         question = self.question
         try:
-            await workspace.tell(question.channel, question.user, refusal, question.thread_ts)
+            await workspace.tell(question.channel, question.user, word, question.thread_ts)
         except SlackError as error:
-            logs.warning(log, "refusal_untold", code=error.code)
-        self._account(Outcome.DECLINED, None, 0.0)
+            logs.warning(log, "word_untold", code=error.code)
 
     async def _note_message(self, part: int, ts: str) -> None:
         try:

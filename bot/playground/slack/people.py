@@ -74,14 +74,18 @@ class People:
     async def press(
         self, user: str, channel_id: str, ts: str, action_id: str, *, value: str | None = None
     ) -> int:
-        """Press a button of a message: the status that the app answered, 0 for none in time."""
+        """Press a button of a message: the status that the app answered, 0 for none in time. A
+        client may still show the blocks of before the last edits."""
         shown: Message | Ephemeral | None = self._workspace.world.message(channel_id, ts)
         if shown is None:
             private = [note for note in self._workspace.ephemerals if note.ts == ts]
             shown = private[0] if private else None
         if shown is None:
             raise LookupError(f"no message {ts} in {channel_id}")
-        block_id, element = _pressable(shown.blocks, action_id)
+        seen = list(shown.blocks)
+        for revision in reversed(shown.revisions) if isinstance(shown, Message) else ():
+            seen += revision.blocks or []
+        block_id, element = _pressable(seen, action_id)
         payload = self._interaction(user, channel_id, shown)
         action = {
             "action_id": action_id,

@@ -1,0 +1,121 @@
+"""A question that is edited while its reply grows: the reply begins again, in the same messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.playground.claude import Reply
+from bot.serve import Server
+from tests.conftest import World, prose, same
+from tests.test_restart import outcomes
+
+LONG = Reply(text=prose(20_000), tokens_per_second=100)
+
+
+async def edit(world: World, ts: str, text: str, channel: str | None = None) -> None:
+    await world.slack.edit(world.ada, channel or world.general, ts, text)
+
+
+async def test_the_reply_to_an_edited_question_begins_again(world: World, bot: Server) -> None:
+    world.claude.script(LONG, Reply(text="The better answer."))
+    ts = await world.ask("the capital of Frnace?")
+    await world.until(lambda: world.shown(ts))
+    before = [reply.ts for reply in world.replies(ts)]
+    await edit(world, ts, "<@U0BOT> the capital of France?")
+    await world.until_shown("The better answer.", ts)
+    await world.idle()
+    assert [reply.ts for reply in world.replies(ts)] == before
+    assert "France" in world.claude.requests[-1].last_user_text
+    assert world.claude.open_streams == 0
+    assert sorted(filter(None, outcomes(world.data_dir))) == ["complete", "superseded"]
+    assert world.slack.overlapping == []
+
+
+async def test_an_edit_of_an_answered_question_changes_nothing(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text="Answer."))
+    ts = await world.ask()
+    await world.idle()
+    await edit(world, ts, "<@U0BOT> something else?")
+    await world.idle()
+    assert len(world.claude.requests) == 1 and same(world.shown(ts), "Answer.")
+
+
+async def test_several_edits_end_with_the_last_text(world: World, bot: Server) -> None:
+    world.claude.script(
+        Reply(text="To the last one.", when="number 3"),
+        Reply(text=prose(20_000), tokens_per_second=100, keep=True),
+    )
+    await world.ask("number 0", channel=world.dm)
+    await world.until(lambda: world.shown(channel=world.dm))
+    (asked,) = [one for one in world.slack.messages(world.dm) if not one.bot_id]
+    for number in (1, 2, 3):
+        await edit(world, asked.ts, f"number {number}", world.dm)
+    await world.until_shown("To the last one.", channel=world.dm)
+    await world.idle()
+    assert len(world.replies(channel=world.dm)) == 1
+    assert outcomes(world.data_dir).count("complete") == 1
+
+
+async def test_an_edit_that_arrives_late_does_not_bring_an_old_text_back(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(LONG, LONG, LONG)
+    ts = await world.ask("one")
+    await world.until(lambda: world.shown(ts))
+    await edit(world, ts, "<@U0BOT> two")
+    await world.claude.wait_for(lambda: len(world.claude.requests) == 2)
+    first = [one for one in world.slack.events if one["event"].get("subtype") == "message_changed"]
+    await edit(world, ts, "<@U0BOT> three")
+    await world.claude.wait_for(lambda: len(world.claude.requests) == 3)
+    human = [one for one in first if "bot_id" not in one["event"]["message"]]
+    await world.slack.deliver({**human[0], "event_id": "EvAGAIN"})
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+    assert len(world.claude.requests) == 3
+
+
+async def test_a_changed_message_with_the_same_text_is_no_edit(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text=prose(800), tokens_per_second=300))
+    ts = await world.ask("see https://example.com")
+    await world.until(lambda: world.shown(ts))
+    await edit(world, ts, "<@U0BOT> see https://example.com")
+    await world.until_shown(prose(800), ts)
+    await world.idle()
+    assert len(world.claude.requests) == 1
+
+
+async def test_a_question_that_waits_is_asked_as_it_was_edited(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text=prose(600), tokens_per_second=150), Reply(text="Second."))
+    root = await world.ask("first")
+    await world.until(lambda: world.shown(root))
+    second = await world.ask("scond", thread_ts=root)
+    await world.until(
+        lambda: world.slack.count("assistant.threads.setStatus") or len(world.replies(root)) == 2
+    )
+    await edit(world, second, "<@U0BOT> second")
+    await world.until_says("Second.", root)
+    await world.idle()
+    assert "second" in world.claude.requests[-1].last_user_text
+    assert len(world.claude.requests) == 2 and len(world.replies(root)) == 2
+
+
+async def test_an_unfinished_reply_without_any_store_is_settled_when_the_thread_is_read(
+    world: World, tmp_path: Path
+) -> None:
+    world.claude.script(LONG, Reply(text="Second."))
+    async with world.bot(shutdown_grace_s=0.0) as server:
+        root = await world.ask("first")
+        await world.until(lambda: len(world.shown(root)) > 50)
+        server._bot.turns._runs.clear()  # as if killed: nothing is settled
+        for task in server._bot.turns._running.values():
+            task.cancel()
+    partial = world.shown(root)
+    async with world.bot(data_dir=str(tmp_path / "another disk")):
+        await world.ask("second", thread_ts=root)
+        await world.until_says("Second.", root)
+        await world.until(lambda: "Interrupted" in world.replies(root)[0].shown)
+        await world.idle()
+    first, second = world.replies(root)
+    assert same(first.sent_markdown, partial) and same(second.sent_markdown, "Second.")
+    assert first.blocks[-1]["elements"][0]["action_id"] == "retry"
+    assert len(world.claude.requests) == 2
