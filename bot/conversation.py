@@ -257,7 +257,7 @@ def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _L
 
 
 def _unsettled(history: Mapping[str, SlackMessage], question: Question) -> list[Question]:
-    """Whose replies in `history` (by ts) have no last part: the marks of a reply's messages tell."""
+    """Whose replies in `history` (by ts) have no last part, by the marks of their messages."""
     settled: dict[TurnKey, bool] = {}
     for message in history.values():
         mark = Mark.of(message)

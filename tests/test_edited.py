@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bot.playground.claude import Reply
 from bot.serve import Server
 from tests.conftest import World, prose, same
@@ -97,25 +95,3 @@ async def test_a_question_that_waits_is_asked_as_it_was_edited(world: World, bot
     await world.idle()
     assert "second" in world.claude.requests[-1].last_user_text
     assert len(world.claude.requests) == 2 and len(world.replies(root)) == 2
-
-
-async def test_an_unfinished_reply_without_any_store_is_settled_when_the_thread_is_read(
-    world: World, tmp_path: Path
-) -> None:
-    world.claude.script(LONG, Reply(text="Second."))
-    async with world.bot(shutdown_grace_s=0.0) as server:
-        root = await world.ask("first")
-        await world.until(lambda: len(world.shown(root)) > 50)
-        server._bot.turns._runs.clear()  # as if killed: nothing is settled
-        for task in server._bot.turns._running.values():
-            task.cancel()
-    partial = world.shown(root)
-    async with world.bot(data_dir=str(tmp_path / "another disk")):
-        await world.ask("second", thread_ts=root)
-        await world.until_says("Second.", root)
-        await world.until(lambda: "Interrupted" in world.replies(root)[0].shown)
-        await world.idle()
-    first, second = world.replies(root)
-    assert same(first.sent_markdown, partial) and same(second.sent_markdown, "Second.")
-    assert first.blocks[-1]["elements"][0]["action_id"] == "retry"
-    assert len(world.claude.requests) == 2

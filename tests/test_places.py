@@ -62,7 +62,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def until(room: Room, *inside: str) -> None:
     async with asyncio.timeout(5):
         while room.inside != list(inside):
-            await asyncio.sleep(0.001)
+            await settle()
 
 
 async def test_places_are_given_in_order_of_arrival(store: SqliteStore) -> None:

@@ -290,8 +290,8 @@ async def test_what_was_shown_before_a_restart_stays_until_there_is_more(
 async def test_an_open_turn_is_taken_up_although_slack_cannot_be_read_at_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.turns.LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr("bot.turns.AGAIN_FIRST_S", 0.1)
+    monkeypatch.setattr("bot.turns.recovery.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("bot.turns.recovery.AGAIN_FIRST_S", 0.1)
     async with world.bot():
         pass
     ts = await world.ask("anybody?")
@@ -348,3 +348,25 @@ async def test_a_question_that_ends_the_process_again_and_again_is_settled(
         await bot.ready()
         await world.until_says(INTERRUPTED, asked[0])
     assert len(world.claude.requests) == 3
+
+
+async def test_an_unfinished_reply_is_settled_when_its_thread_is_read_though_the_disk_is_lost(
+    world: World, port: int, tmp_path: Path
+) -> None:
+    world.claude.script(Reply(text=prose(30_000), tokens_per_second=100))
+    async with bot_process(world.env, port=port) as bot:
+        await bot.ready()
+        root = await world.ask("first")
+        await world.until(lambda: len(world.shown(root)) > 50)
+        await bot.kill()
+    partial = world.shown(root)
+    world.claude.script(Reply(text="Second."))
+    async with world.bot(data_dir=str(tmp_path / "another disk")) as server:
+        await world.ask("second", thread_ts=root)
+        await world.until_says("Second.", root)
+        await world.until(lambda: INTERRUPTED in world.replies(root)[0].shown)
+        await server.idle()
+    first, second = world.replies(root)
+    assert same(first.sent_markdown, partial) and same(second.sent_markdown, "Second.")
+    assert first.blocks[-1]["elements"][0]["action_id"] == "retry"
+    assert len(world.claude.requests) == 2

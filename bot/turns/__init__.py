@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -12,10 +12,11 @@ from bot import logs
 from bot.errors import BotError, Draining, SlackError, StoreUnavailable
 from bot.store import News, OpenTurn
 from bot.turn import Outcome, Question, TurnKey
-from bot.turns import end, sentences
+from bot.turns import closing, end, sentences
 from bot.turns.again import Press
 from bot.turns.means import Means
 from bot.turns.places import thread_of
+from bot.turns.recovery import Recovery
 from bot.turns.run import Run
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,6 @@ SETTLE_SHARE: Final = 0.4
 """Of the shutdown grace, for showing the interrupted replies' last state ..."""
 CANCEL_S: Final = 1.0
 """... and for ending what is then still under way."""
-LOOK_EVERY_S: Final = 2.0
-"""How often open turns that nobody runs are looked for: with the lease, 12 s after a crash."""
-AGAIN_FIRST_S: Final = 5.0
-AGAIN_MAX_S: Final = 60.0
-RECORD_AGAIN_S: Final = (0.2, 1.0, 3.0, 10.0)
 
 
 class Turns:
@@ -40,11 +36,11 @@ class Turns:
         self._runs: dict[TurnKey, Run] = {}
         self._running: dict[TurnKey, asyncio.Task[None]] = {}
         self._accepting: set[TurnKey] = set()
-        self._tries: dict[TurnKey, tuple[int, float]] = {}
         self._errands: set[asyncio.Task[None]] = set()
         """Short work that outlives what asked for it: records, news, a word to somebody."""
+        self._renewing: asyncio.Task[None] | None = None
         self._watches: list[asyncio.Task[None]] = []
-        self._look = asyncio.Event()
+        self._recovery = Recovery(means, self)
         self._editing = asyncio.Lock()
         """Two edits of one question in a row must not both follow the same run."""
         self.draining = False
@@ -52,12 +48,17 @@ class Turns:
     def start(self) -> None:
         """Begin to renew leases, to hear the other processes, and to look for turns that an
         earlier process, or a failure, has left open."""
-        for name, watch in (
-            ("leases", self._means.leases.renew()),
-            ("open-turns", self._look_for_open_turns()),
-            ("news", self._hear()),
-        ):
-            self._watches.append(asyncio.create_task(watch, name=name))
+        self._renewing = asyncio.create_task(_keep(self._means.leases.renew), name="leases")
+        for watch in (self._recovery.watch, self._hear):
+            self._watches.append(asyncio.create_task(_keep(watch), name=f"turns:{watch.__name__}"))
+
+    def has(self, key: TurnKey) -> bool:
+        """Whether the turn runs here, or is just being accepted."""
+        return key in self._runs or key in self._accepting
+
+    def take_over(self, entry: OpenTurn) -> None:
+        """Run a turn whose lease was just taken, with what is there already."""
+        self._start(entry.question, entry=entry)
 
     # --- questions ----------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class Turns:
         ends_at = loop.time() + max(0.0, grace_s - CANCEL_S)
         settles_at = ends_at - SETTLE_SHARE * max(0.0, grace_s - CANCEL_S)
         self.draining = True
-        for watch in self._watches[1:]:
+        for watch in self._watches:
             watch.cancel()
         how = end.HANDED_OVER if await self._has_peers() else end.AFTER_A_RESTART
         if how is end.HANDED_OVER:
@@ -147,13 +148,15 @@ class Turns:
         taken up by another process at once."""
         for key, task in self._running.items():
             task.cancel()
-            self._spawn(self._release(key, tried=False))
+            self._spawn(closing.release(self._means.store, key, tried=False))
         rest = [*self._running.values(), *self._errands]
         if rest:
             await asyncio.wait(rest, timeout=CANCEL_S)
-        for left in (*self._watches, *self._errands):
-            left.cancel()
-        await asyncio.gather(*self._watches, *self._errands, return_exceptions=True)
+        left = [*self._watches, *self._errands]
+        left += [self._renewing] if self._renewing is not None else []
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     # --- accepting ----------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ class Turns:
         if writing.cancelled() or writing.exception() is not None or not writing.result():
             return
         if self.draining:
-            self._spawn(self._release(question.key, tried=False))
+            self._spawn(closing.release(self._means.store, question.key, tried=False))
             return
         if follows is not None:
             self._means.leases.drop(follows.question.key)
@@ -219,30 +222,11 @@ class Turns:
     async def _close(self, run: Run, outcome: Outcome | None) -> None:
         key = run.question.key
         if outcome is not None:
-            await self._record(key, outcome)
+            await closing.record(self._means.store, self._means.clock, key, outcome)
+            self._recovery.forget(key)
         else:
-            await self._release(key, tried=not run.is_handed_over)
+            await closing.release(self._means.store, key, tried=not run.is_handed_over)
         self._means.places.changed(thread_of(run.question))
-
-    async def _record(self, key: TurnKey, outcome: Outcome) -> None:
-        """Close the journal entry; the store gets a few tries. What then stays open is found
-        settled in Slack by whoever takes it up."""
-        for wait_s in (*RECORD_AGAIN_S, None):
-            try:
-                await self._means.store.settle(key, outcome)
-            except StoreUnavailable as error:
-                logs.warning(log, "outcome_not_recorded", detail=str(error))
-                if wait_s is not None:
-                    await self._means.clock.sleep(wait_s)
-            else:
-                self._tries.pop(key, None)
-                return
-
-    async def _release(self, key: TurnKey, *, tried: bool) -> None:
-        try:
-            await self._means.store.release(key, tried=tried)
-        except StoreUnavailable as error:
-            logs.warning(log, "turn_not_released", detail=str(error))  # the lease will lapse
 
     def _lost(self, key: TurnKey) -> None:
         """Another process has taken the turn up, or it was settled: write nothing more."""
@@ -252,53 +236,9 @@ class Turns:
 
     # --- what others have left, and what they tell ----------------------------------------------
 
-    async def _look_for_open_turns(self) -> None:
-        while True:
-            self._look.clear()
-            try:
-                for entry in await self._means.store.abandoned():
-                    await self._recover(entry)
-            except StoreUnavailable as error:
-                logs.warning(log, "journal_unread", detail=str(error))
-            waking = asyncio.ensure_future(self._look.wait())
-            sleeping = asyncio.ensure_future(self._means.clock.sleep(LOOK_EVERY_S))
-            try:
-                await asyncio.wait([waking, sleeping], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waking.cancel()
-                sleeping.cancel()
-
-    async def _recover(self, entry: OpenTurn) -> None:
-        """Answer an open turn that nobody runs, in the same messages; again and again, less and
-        less often, while Slack cannot be reached."""
-        key = entry.question.key
-        now = self._means.clock.now()
-        tries, due = self._tries.get(key, (0, now))
-        if key in self._runs or key in self._accepting or now < due:
-            return
-        if not await self._means.store.take_up(key):
-            return
-        self._tries[key] = (tries + 1, now + min(AGAIN_MAX_S, AGAIN_FIRST_S * 2.0**tries))
-        age_s = round(self._means.clock.wall() - entry.accepted_at, 1)
-        logs.event(log, "recovering", turn=str(key), age_s=age_s, tries=tries)
-        self._start(entry.question, entry=entry)
-
     def _settle_orphans(self, unsettled: Sequence[Question]) -> None:
-        """Replies in a thread that never ended: if no store knows them (it was lost with a disk),
-        they are settled now."""
         for question in unsettled:
-            if question.key not in self._runs and question.key not in self._accepting:
-                self._spawn(self._settle_orphan(question))
-
-    async def _settle_orphan(self, question: Question) -> None:
-        try:
-            if not await self._means.store.accept(question):
-                return
-        except StoreUnavailable as error:
-            logs.warning(log, "orphan_left", turn=str(question.key), detail=str(error))
-            return
-        logs.event(log, "orphan", turn=str(question.key))
-        self._start(question, entry=OpenTurn(question, accepted_at=0.0, messages={}))
+            self._spawn(self._recovery.settle_orphan(question))
 
     async def _hear(self) -> None:
         async for news in self._means.store.news():
@@ -306,7 +246,7 @@ class Turns:
                 case "settled" | "released":
                     self._means.places.changed((news.team, news.channel, news.ts))
                     if news.kind == "released":
-                        self._look.set()
+                        self._recovery.look_now()
                 case "deleted":
                     self._delete_here(news.team, news.channel, news.ts)
                 case "edited":
@@ -385,3 +325,13 @@ class Turns:
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
         return task
+
+
+async def _keep(watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a watch that never ends by itself: without it leases would lapse, or turns stay open."""
+    while True:
+        try:
+            await watch()
+        except Exception:
+            log.exception("watch_failed")
+        await asyncio.sleep(1.0)
