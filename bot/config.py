@@ -47,6 +47,7 @@ class Settings:
     dm_gap_hours: float
     port: int | None
     data_dir: str
+    redis_url: str | None = field(repr=False)
     edits_per_minute: int
     max_concurrent_replies: int
     max_messages: int
@@ -94,8 +95,15 @@ class _Reader:
 
     def url(self, name: str, default: str | None) -> str | None:
         value = self.optional(name) or default
-        if value is not None and not _is_http_url(value):
+        if value is not None and not _is_url(value, ("http", "https")):
             self.problems.append(f"{name} must be an http:// or https:// address")
+        return value
+
+    def redis_url(self, name: str) -> str | None:
+        """An address with a password in it, most often: it is not repeated."""
+        value = self.optional(name)
+        if value is not None and not _is_url(value, ("redis", "rediss")):
+            self.problems.append(f"{name} must be a redis:// or rediss:// address")
         return value
 
     def number(
@@ -136,13 +144,13 @@ class _Reader:
         return values
 
 
-def _is_http_url(value: str) -> bool:
+def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    return parts.scheme in schemes and bool(parts.hostname) and port != 0
 
 
 def read(env: Mapping[str, str]) -> Settings:
@@ -175,6 +183,7 @@ def read(env: Mapping[str, str]) -> Settings:
         dm_gap_hours=reader.number("DM_GAP_HOURS", 4.0, float, 0, 24 * 365),
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
+        redis_url=reader.redis_url("REDIS_URL"),
         edits_per_minute=reader.number("EDITS_PER_MINUTE", 50, int, 10, 1_000),
         max_concurrent_replies=reader.number("MAX_CONCURRENT_REPLIES", 200, int, 1, 10_000),
         max_messages=reader.number("MAX_MESSAGES", 15, int, 1, 100),

@@ -55,6 +55,7 @@ KEYS: dict[str, set[str]] = {
         *("token_rotation_enabled", "allowed_ip_address_ranges", "is_hosted", "function_runtime"),
         "is_mcp_enabled",
     },
+    "settings.interactivity": {"is_enabled", "request_url", "message_menu_options_url"},
     "settings.event_subscriptions": {
         *("request_url", "bot_events", "user_events", "metadata_subscriptions"),
     },
@@ -157,6 +158,7 @@ def test_the_manifest_works_as_it_is(manifest: dict[str, Any]) -> None:
     """Socket Mode needs no address; direct messages need a Messages tab that takes input."""
     settings, home = manifest["settings"], manifest["features"]["app_home"]
     assert settings["socket_mode_enabled"] or "request_url" in settings["event_subscriptions"]
+    assert settings["interactivity"]["is_enabled"], "the buttons"
     assert home["messages_tab_enabled"] and not home["messages_tab_read_only_enabled"]
     assert not settings["token_rotation_enabled"]
     assert not settings["org_deploy_enabled"]
