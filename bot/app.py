@@ -14,14 +14,15 @@ from slack_bolt.authorization import AuthorizeResult
 from bot import listeners
 from bot.claude import Claude
 from bot.claude.watch import Clocks
-from bot.clock import SystemClock
+from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.conversation import Conversations
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
-from bot.store import Store
+from bot.store import LEASE_S, Store
 from bot.store.lock import only_process
+from bot.store.redis import RedisStore
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
 from bot.turns.leases import Leases
@@ -46,16 +47,17 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
     """The bot, connected to Slack; everything is closed in reverse on leaving.
 
     Raises AuthFailed when Slack does not accept the token, another SlackError when it cannot be
-    reached, StoreUnavailable when DATA_DIR cannot be used.
+    reached, StoreUnavailable when DATA_DIR or the Redis cannot be used.
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(only_process(settings.data_dir))
-        store = await SqliteStore.open(settings.data_dir, clock)
-        stack.push_async_callback(store.close)
         session = await stack.enter_async_context(new_session())
         workspace = await patiently(
             lambda: connect(settings.slack_bot_token, settings.slack_api_url, session)
+        )
+        store = await stack.enter_async_context(_store(settings, clock, workspace.identity))
+        pacer = await stack.enter_async_context(
+            Pacer(clock, settings.edits_per_minute, store.ledger)
         )
         claude = Claude(
             api_key=settings.anthropic_api_key,
@@ -75,7 +77,6 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         warming = asyncio.create_task(claude.warm_up())
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
-        pacer = Pacer(clock, settings.edits_per_minute)
         turns = Turns(
             Means(
                 slack=slack,
@@ -101,6 +102,21 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         bolt = _bolt(settings, workspace.identity)
         listeners.register(bolt, turns)
         yield Bot(bolt, turns, store, workspace)
+
+
+@asynccontextmanager
+async def _store(settings: Settings, clock: Clock, identity: Identity) -> AsyncIterator[Store]:
+    """The store that the settings name, for this process."""
+    async with AsyncExitStack() as stack:
+        store: Store
+        if settings.redis_url is not None:
+            prefix = f"claude-in-slack:{identity.team}:{identity.bot_user_id}:"
+            store = await RedisStore.open(settings.redis_url, clock, prefix=prefix, lease_s=LEASE_S)
+        else:
+            await stack.enter_async_context(only_process(settings.data_dir))
+            store = await SqliteStore.open(settings.data_dir, clock)
+        stack.push_async_callback(store.close)
+        yield store
 
 
 def _bolt(settings: Settings, identity: Identity) -> AsyncApp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from dotenv import dotenv_values
 
 from bot import __version__, config, logs
 from bot.errors import AuthFailed, ConfigError, SlackError, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 WRONG_CONFIGURATION = 2
 CANNOT_START = 1
@@ -63,6 +66,8 @@ def _run() -> int:
         )
         return WRONG_CONFIGURATION
     logs.setup(level=settings.log_level, as_json=settings.log_format == "json")
+    if settings.redis_url is None and not _is_first(os.environ.get("DYNO", "")):
+        logs.warning(log, "several_processes_need_redis", dyno=os.environ["DYNO"])
     from bot.serve import serve  # loads the SDKs, which takes seconds: not for a wrong setting
 
     try:
@@ -76,10 +81,16 @@ def _run() -> int:
     except SlackError as error:
         return _cannot_start(f"Slack cannot be reached ({error.code}, {error.method}).")
     except StoreUnavailable as error:
-        return _cannot_start(f"DATA_DIR cannot be used ({error}).")
+        where = "DATA_DIR" if settings.redis_url is None else "REDIS_URL"
+        return _cannot_start(f"{where} cannot be used ({error}).")
     except OSError as error:
         return _cannot_start(f"The port cannot be opened ({error.strerror}).")
     return 0
+
+
+def _is_first(dyno: str) -> bool:
+    """Whether a host that numbers a kind's processes (Heroku: DYNO=web.2) began with this one."""
+    return not dyno.rpartition(".")[2].isdigit() or dyno.endswith(".1")
 
 
 def _cannot_start(why: str) -> int:
