@@ -145,3 +145,20 @@ async def test_whoever_waits_in_line_does_not_hold_up_a_late_question_before_it(
     await room.leave("6")
     await until(room, "1", "6", "5")
     await room.leave("5")
+
+
+async def test_who_joins_the_line_late_but_was_accepted_early_does_not_hold_it_up(
+    store: SqliteStore,
+) -> None:
+    room = Room(store, 1)
+    await room.come("1", thread="0")
+    await room.come("5")
+    await room.come("2", thread="0")  # waits behind "1", not in line
+    await room.come("6")
+    await room.leave("1")
+    await until(room, "1", "5")
+    await room.leave("5")
+    await until(room, "1", "5", "2")
+    await room.leave("2")
+    await until(room, "1", "5", "2", "6")
+    await room.leave("6")

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from bot import logs, metrics
@@ -24,10 +24,25 @@ LINE_WAIT_S: Final = 120.0
 LINE: Final = 2_000
 """Beyond so many waiting questions the next is refused at once."""
 ASK_AGAIN_S: Final = 1.0
-"""News of another process may be lost, so those who wait ask again now and then."""
+"""News of another process may be lost, so those who wait ask again now and then ..."""
+SOON: Final = 50
+"""... and the more seldom, the further back in the line they stand."""
 
 Thread = tuple[str, str, str]
-Waiting = deque[asyncio.Event]
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    number: int
+    """In line, as last heard; or BEHIND_A_REPLY."""
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def patience_s(self) -> float:
+        return ASK_AGAIN_S * (1 + max(0, self.number) / SOON)
+
+
+Waiting = list[_Waiter]
 
 
 class Places:
@@ -37,7 +52,7 @@ class Places:
         self._store = store
         self._limit = limit
         self._threads: dict[Thread, Waiting] = {}
-        self._line: Waiting = deque()
+        self._line: Waiting = []
         self._waiting = 0
 
     @asynccontextmanager
@@ -57,10 +72,9 @@ class Places:
 
     def changed(self, thread: Thread) -> None:
         """A turn of `thread` has ended, or was released: whoever waits may ask again."""
-        for called in self._threads.get(thread, ()):  # any of them may be the earliest
-            called.set()
-        if self._line:
-            self._line[0].set()
+        for waiter in self._threads.get(thread, ()):  # any of them may be the earliest
+            waiter.called.set()
+        _call_first(self._line)
 
     async def _wait(self, question: Question, number: int, tell: Callable[[str], None]) -> None:
         if self._waiting >= LINE:
@@ -74,49 +88,37 @@ class Places:
                     number = await self._behind_a_reply(question)
                 else:
                     tell(sentences.in_line(number))
-                    number = await self._in(self._line, question.key, LINE_WAIT_S)
+                    number = await self._in(self._line, question.key, number, LINE_WAIT_S)
         finally:
             self._waiting -= 1
             metrics.WAITING.dec()
 
     async def _behind_a_reply(self, question: Question) -> int:
         thread = thread_of(question)
-        line = self._threads.setdefault(thread, deque())
+        line = self._threads.setdefault(thread, [])
         try:
-            return await self._in(line, question.key, THREAD_WAIT_S)
+            return await self._in(line, question.key, BEHIND_A_REPLY, THREAD_WAIT_S)
         finally:
             if not line:
                 self._threads.pop(thread, None)
 
-    async def _in(self, line: Waiting, key: TurnKey, wait_s: float) -> int:
+    async def _in(self, line: Waiting, key: TurnKey, number: int, wait_s: float) -> int:
         """Stand in `line` until the store says that it is the wrong one."""
-        called = asyncio.Event()
-        line.append(called)
+        waiter = _Waiter(number)
+        line.append(waiter)
         try:
             async with asyncio.timeout(wait_s):
                 while True:
-                    await self._called(called, line)
-                    number = await self._ask(key)
-                    if number == 0 or (number == BEHIND_A_REPLY) == (line is self._line):
-                        return number
+                    await _called_or_impatient(waiter)
+                    waiter.number = await self._ask(key)
+                    behind = waiter.number == BEHIND_A_REPLY
+                    if waiter.number == 0 or behind == (line is self._line):
+                        return waiter.number
         except TimeoutError as error:
             raise TooManyQuestions("waited too long") from error
         finally:
-            line.remove(called)
-            if line:
-                line[0].set()
-
-    async def _called(self, called: asyncio.Event, line: Waiting) -> None:
-        """Until there is a reason to ask: a call; or some time, but in the long line only for
-        the first."""
-        while not called.is_set():
-            try:
-                async with asyncio.timeout(ASK_AGAIN_S):
-                    await called.wait()
-            except TimeoutError:
-                if line is not self._line or line[0] is called:
-                    break
-        called.clear()
+            line.remove(waiter)
+            _call_first(line)
 
     async def _ask(self, key: TurnKey) -> int:
         """What the store says, as soon as it can be reached."""
@@ -126,6 +128,22 @@ class Places:
             except StoreUnavailable as error:
                 logs.warning(log, "place_unknown", detail=str(error))
                 await asyncio.sleep(ASK_AGAIN_S)
+
+
+async def _called_or_impatient(waiter: _Waiter) -> None:
+    """Until there is a reason to ask: a call, or time that has passed."""
+    try:
+        async with asyncio.timeout(waiter.patience_s):
+            await waiter.called.wait()
+    except TimeoutError:
+        return
+    finally:
+        waiter.called.clear()
+
+
+def _call_first(line: Waiting) -> None:
+    if line:
+        min(line, key=lambda waiter: waiter.number).called.set()
 
 
 def thread_of(question: Question) -> Thread:

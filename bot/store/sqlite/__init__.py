@@ -45,16 +45,17 @@ class SqliteStore:
         await file.open()
         store = cls(file, clock)
         await file.do(store._prune)
-        store._places = Places(turn.question for turn in await file.do(store._open_turns))
+        store._places = Places(await file.do(store._open_turns))
         return store
 
     async def accept(self, question: Question) -> bool:
-        is_new = await self._file.do(lambda: self._accept(question))
+        accepted_at = self._clock.wall()
+        is_new = await self._file.do(lambda: self._accept(question, accepted_at))
         if is_new:
             self._leased.add(question.key)
             if question.run:
                 self._close(TurnKey(question.team, question.channel, question.ts, question.run - 1))
-            self._places.add(question)
+            self._places.add(question, accepted_at)
         return is_new
 
     async def abandoned(self) -> list[OpenTurn]:
@@ -66,7 +67,7 @@ class SqliteStore:
         if key in self._leased or not found:
             return False
         self._leased.add(key)
-        self._places.add(found[0].question)
+        self._places.add(found[0].question, found[0].accepted_at)
         return True
 
     async def count_try(self, key: TurnKey) -> int:
@@ -115,7 +116,7 @@ class SqliteStore:
 
     # Everything below runs in the file's own thread.
 
-    def _accept(self, question: Question) -> bool:
+    def _accept(self, question: Question, accepted_at: float) -> bool:
         self._accepts += 1
         if self._accepts % PRUNE_EVERY == 0:
             self._prune()
@@ -132,7 +133,7 @@ class SqliteStore:
             question.run,
             int(question.reuses),
             int(question.continues),
-            self._clock.wall(),
+            accepted_at,
         )
         marks = ", ".join("?" * len(values))
         db = self._file.db

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bot.store import BEHIND_A_REPLY
+from bot.store import BEHIND_A_REPLY, OpenTurn
 from bot.turn import Question, TurnKey
 
 
@@ -13,6 +14,8 @@ from bot.turn import Question, TurnKey
 class _Held:
     thread: tuple[str, str, str | None]
     order: tuple[str, int]
+    accepted: tuple[float, int]
+    """When, and of those at one moment the how-manieth."""
     has_place: bool = False
     waits: bool = False
 
@@ -20,15 +23,18 @@ class _Held:
 class Places:
     """Of one process, by acceptance; what is not in here takes no part."""
 
-    def __init__(self, questions: Iterable[Question]) -> None:
+    def __init__(self, turns: Iterable[OpenTurn]) -> None:
         self._turns: dict[TurnKey, _Held] = {}
-        for question in questions:
-            self.add(question)
+        self._added = itertools.count()
+        for turn in turns:
+            self.add(turn.question, turn.accepted_at)
 
-    def add(self, question: Question) -> None:
-        """An open turn takes its place in the order of its thread."""
+    def add(self, question: Question, accepted_at: float) -> None:
+        """An open turn takes its place in the order of its thread, and of the line."""
         thread = (question.team, question.channel, question.reply_thread_ts)
-        self._turns[question.key] = _Held(thread, (question.ts, question.run))
+        self._turns[question.key] = _Held(
+            thread, (question.ts, question.run), (accepted_at, next(self._added))
+        )
 
     def discard(self, key: TurnKey) -> None:
         """The turn has ended, or was given up."""
@@ -46,11 +52,10 @@ class Places:
                 held.waits = False
                 return BEHIND_A_REPLY
         held.waits = True
-        ahead = sum(one.has_place for one in self._turns.values())
-        for other_key, other in self._turns.items():
-            if other_key == key:
-                break
-            ahead += other.waits and not other.has_place
+        ahead = sum(
+            other.has_place or (other.waits and other.accepted < held.accepted)
+            for other in self._turns.values()
+        )
         if ahead < limit:
             held.has_place = True
             return 0
