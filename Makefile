@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo playground run test check format requirements clean
+.PHONY: demo playground run test soak check format requirements clean
 
 # The real bot answers questions in the terminal: no keys, no workspace. `make demo ARGS=--live` asks the real Claude.
 demo: $(READY)
@@ -24,6 +24,10 @@ run: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+
+# A hundred rounds of questions to bots that are killed at random moments (half an hour; Redis needed).
+soak: $(READY)
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 # All gates: lint, format, types, tests (unless TESTED says that they have just run).
 TESTED ?=

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from bot.playground.claude import Damage, Reply, ScriptedClaude
 from bot.playground.slack import Message
+from bot.turns.sentences import INTERRUPTED
 from tests.bot_process import BotProcess, bot_process, free_port
 from tests.conftest import World, emulator, environment, going_on, prose, same
 from tests.redis_server import RedisServer
@@ -51,6 +52,9 @@ class Round:
     texts: list[str] = field(default_factory=list)
     bots: dict[int, BotProcess] = field(default_factory=dict)
     happened: list[str] = field(default_factory=list)
+    interrupted: int = 0
+    """Replies that were ended in the middle, with a reason and a button."""
+    _broken: set[int] = field(default_factory=set)
     _stacks: dict[int, AsyncExitStack] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,7 +63,7 @@ class Round:
     async def run(self, *, questions: int, deaths: int) -> None:
         """Ask and kill; AssertionError if the ledger does not match at the end."""
         self.texts = [prose(self.random.randint(20, 4_000)) for _ in range(questions)]
-        self.world.claude.script(self._answer)
+        self.world.claude.default = self._answer
         ports = [free_port() for _ in range(2 if self.redis else 1)]
         try:
             await asyncio.gather(*(self._start(port) for port in ports))
@@ -77,7 +81,8 @@ class Round:
         text = self.texts[number]
         speed = self.random.choice((100.0, 300.0, 4_000.0))
         damage = None
-        if self.random.random() < 0.15:
+        if number not in self._broken and self.random.random() < 0.3:
+            self._broken.add(number)
             kind = self.random.choice(BREAKS)
             damage = Damage(kind, at=self.random.randint(0, len(text)))  # type: ignore[arg-type]
         return going_on(text, tokens_per_second=speed, damage=damage)(body)
@@ -174,7 +179,9 @@ class Round:
             shown = "".join(one.sent_markdown for one in reply)
             if not same(shown, asked.text):
                 last = str(reply[-1].blocks)
-                assert "'retry'" in last, f"{told}: neither whole nor with a reason: {last}"
+                honest = INTERRUPTED in last and "'retry'" in last
+                assert honest, f"{told}: neither whole nor with a reason: {last}"
+                self.interrupted += 1
         answered = {
             _turn(one) for channel in (world.general, world.dm) for one in self._ours(channel)
         }
@@ -240,7 +247,7 @@ def main() -> int:
             failed.append(seed)
             told = f"FAILED: {error}"
         else:
-            told = ", ".join(played.happened)
+            told = f"{', '.join(played.happened)}; interrupted: {played.interrupted}"
         store = "Redis " if with_redis else "SQLite"
         print(f"seed {seed:4} {store} {time.monotonic() - started:5.1f} s  {told}", flush=True)
     print(f"{chosen.rounds - len(failed)} of {chosen.rounds} rounds held; failed: {failed}")
