@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import re
 from collections import OrderedDict
@@ -71,8 +70,11 @@ class Names:
         team = workspace.identity.team
         wanted = dict.fromkeys(users)
         missing = [user for user in wanted if (team, user) not in self._known]
-        affordable = itertools.takewhile(lambda _: self._pacer.look_up(team), missing)
-        tasks = [asyncio.create_task(self._learn(workspace, user)) for user in affordable]
+        tasks = []
+        for user in missing:
+            if not await self._pacer.look_up(team):
+                break
+            tasks.append(asyncio.create_task(self._learn(workspace, user)))
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=NAMES_TIMEOUT_S)
             for task in late:

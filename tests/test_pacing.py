@@ -478,9 +478,9 @@ async def test_a_read_gives_up_at_its_time_if_a_pause_comes() -> None:
 
 async def test_look_ups_stop_at_their_limit_and_in_a_pause() -> None:
     pacer = Pacer(FakeClock(), 50)
-    assert sum(pacer.look_up(TEAM) for _ in range(100)) == 90
+    assert sum([await pacer.look_up(TEAM) for _ in range(100)]) == 90
     pacer.pause_look_ups("T2", 3)
-    assert not pacer.look_up("T2")
+    assert not await pacer.look_up("T2")
 
 
 # --- anything -------------------------------------------------------------------------------------

@@ -218,6 +218,10 @@ class Writer:
         return part.number == 0 and part.shown == 0 and bool(part.text.strip())
 
     async def _post(self, part: Part) -> None:
+        if self.post_is_booked and not await self._pacer.confirm_post(self._team, self._channel):
+            self.post_is_booked = False
+            if part.number == 0:
+                self._on_first_post_late()
         if not self.post_is_booked:
             due = self._pacer.post(self._team, self._channel)
             if self._ending.is_set():

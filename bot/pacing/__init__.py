@@ -20,6 +20,22 @@ and errors follows from the forecast; four slots always (or two) would cost text
 and in bursts (`bench/pacing.py`). The rule is the "cover" of the project's simulations, with a
 forecast that also learns how much lengths differ, and that a long reply goes on.
 A final waits at most a window for each `limit` finals ahead of it, and as long as pauses last.
+
+With a ledger that several processes share, each applies this rule to what it knows of all of them,
+and a call goes when the ledger has counted it too:
+
+    used     what the ledger said last, and calls of this process that it may not have counted then
+    owned    of all processes; so are the text to cover and the newcomers: told once a second
+    refused  the ledger knew of more: wait on in the old place, by what it said
+    short    where others wait too: one call at a time, at random up to 50 ms later, so that not
+             always the same process is first
+    429      pauses and slows down all processes, once
+    away     no answer in 0.3 s: each process goes on with an equal share of what the last minute
+             has left; what it calls meanwhile is handed over when the ledger answers again, and
+             shares stay for 2 s more, until the others have done so too
+    start    the last minute is recalled; without memory every budget of a minute is half spent
+
+A ledger of one process only remembers: it changes nothing of the above, whatever becomes of it.
 """
 
 from bot.pacing.budget import Budget

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -11,8 +11,10 @@ from typing import Final
 
 from bot.clock import Clock
 from bot.pacing.budget import Budget
-from bot.pacing.forecast import Forecast
+from bot.pacing.forecast import LEAST_RATE_PER_S, Forecast
 from bot.pacing.line import Line, Waiter
+from bot.pacing.sharing import Sharing
+from bot.store.ledger import Live
 
 EDIT_SPACING_S: Final = 0.5
 """Between two edits of one message, at least: smooth to the eye."""
@@ -101,13 +103,24 @@ class EditWaiter(Waiter):
 
 
 class EditLine(Line[EditWaiter]):
-    """All live replies of one workspace, and those of them that wait for an edit."""
+    """All live replies of one workspace, and those of them that wait for an edit.
 
-    def __init__(self, name: str, budget: Budget, clock: Clock) -> None:
-        super().__init__(name, [budget], clock)
+    `others` says what the live replies of other processes will ask of the budget.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        budget: Budget,
+        clock: Clock,
+        sharing: Sharing,
+        others: Callable[[], Sequence[Live]],
+    ) -> None:
+        super().__init__(name, [budget], clock, sharing)
         self.clock = clock
         self.budget = budget
         self.forecast = Forecast(clock)
+        self._others = others
         self._seats: set[Seat] = set()
 
     @asynccontextmanager
@@ -135,6 +148,10 @@ class EditLine(Line[EditWaiter]):
         """How many replies are not settled yet."""
         return len(self._seats)
 
+    def asks(self) -> Live:
+        """What the live replies of this process will ask of the budget."""
+        return Live(self._own_slots(), tuple(self._own_texts_s()), self.forecast.seen_rate_per_s())
+
     def final_wait_s(self) -> float:
         """Seconds until a final edit asked for now would go."""
         ahead = sum(1 for waiter in self._waiters if waiter.rank is Rank.FINAL)
@@ -146,8 +163,10 @@ class EditLine(Line[EditWaiter]):
 
     def spacing_s(self) -> float:
         """Text-time to cover by edits left to cover it; infinite when there is none to spare."""
-        uncovered = self._uncovered_s()
-        coming, owned = self.forecast.rate_per_s(), self._owned()
+        others = self._others()
+        uncovered = self._own_texts_s() + [text_s for other in others for text_s in other.texts_s]
+        seen_per_s = self.forecast.seen_rate_per_s() + sum(other.rate_per_s for other in others)
+        coming, owned = max(LEAST_RATE_PER_S, seen_per_s), self._owned()
         spacing_s = EDIT_SPACING_S
         for horizon_s in HORIZONS_S:
             left = self.budget.limit - self.budget.used(horizon_s)
@@ -155,11 +174,11 @@ class EditLine(Line[EditWaiter]):
             if left - owned - newcomers - math.sqrt(newcomers) < 1:
                 return math.inf
             need_s = sum(min(one, horizon_s) for one in uncovered)
-            need_s += self.forecast.text_to_come_s(horizon_s)
+            need_s += self.forecast.text_to_come_s(horizon_s, coming)
             spacing_s = max(spacing_s, need_s / left)
         return spacing_s
 
-    def _uncovered_s(self) -> list[float]:
+    def _own_texts_s(self) -> list[float]:
         """Of each live reply: seconds of text still to come, or here and not yet shown."""
         now = self.clock.now()
         unshown = {waiter.seat: now - waiter.asked_at for waiter in self._waiters}
@@ -171,13 +190,26 @@ class EditLine(Line[EditWaiter]):
                 found.append(rest_s + unshown.get(seat, 0.0))
         return found
 
-    def _owned(self) -> int:
-        """Slots that finals own."""
+    def _own_slots(self) -> int:
+        """Slots that finals of this process own."""
         return sum(1 for seat in self._seats if seat.owns_final)
 
+    def _owned(self) -> int:
+        """Slots that finals own."""
+        return self._own_slots() + sum(other.owned for other in self._others())
+
     def _next(self) -> EditWaiter | float:
+        now = self.clock.now()
+        ready = [waiter for waiter in self._waiters if waiter.held_until <= now]
+        found = self._next_of(ready) if ready else math.inf
+        if isinstance(found, EditWaiter):
+            return found
+        held_s = [waiter.held_until - now for waiter in self._waiters if waiter.held_until > now]
+        return min(found, *held_s) if held_s else found
+
+    def _next_of(self, waiters: list[EditWaiter]) -> EditWaiter | float:
         by_rank: dict[Rank, list[EditWaiter]] = {rank: [] for rank in Rank}
-        for waiter in self._waiters:
+        for waiter in waiters:
             by_rank[waiter.rank].append(waiter)
         found: EditWaiter | float
         if finals := by_rank[Rank.FINAL]:
@@ -188,7 +220,7 @@ class EditLine(Line[EditWaiter]):
             found = self._next_interim(by_rank[Rank.INTERIM])
         if isinstance(found, EditWaiter):
             return found
-        starving = self._starving()
+        starving = self._starving(waiters)
         return min(found, starving) if isinstance(starving, float) else starving
 
     def _next_interim(self, waiters: list[EditWaiter]) -> EditWaiter | float:
@@ -205,15 +237,25 @@ class EditLine(Line[EditWaiter]):
             *(waiter.due_s(spacing_s, now) for waiter in waiters),
         )
 
-    def _starving(self) -> EditWaiter | float:
+    def _starving(self, waiters: list[EditWaiter]) -> EditWaiter | float:
         """Who has waited too long and may go; or the seconds until somebody may."""
-        longest = min(self._waiters, key=_asked_at)
+        longest = min(waiters, key=_asked_at)
         starves_s = longest.asked_at + STARVING_S - self.clock.now()
         if starves_s > 0:
             return starves_s
-        limit = self.budget.limit
-        kept = min(self._owned(), limit - math.ceil(limit * STARVING_SHARE))
-        return self.budget.wait_s(kept + 1) or longest
+        return self.budget.wait_s(self._kept(longest) + 1) or longest
+
+    def _kept(self, waiter: EditWaiter) -> int:
+        if waiter.rank is Rank.FINAL:
+            return 0
+        owned, limit = self._owned(), self.budget.limit
+        if waiter.asked_at + STARVING_S > self.clock.now():
+            return owned
+        return min(owned, limit - math.ceil(limit * STARVING_SHARE))
+
+    def _rivals(self) -> int:
+        finals = sum(1 for waiter in self._waiters if waiter.rank is Rank.FINAL)
+        return finals or len(self._waiters) + self._owned()
 
     def _spend(self, waiter: EditWaiter) -> None:
         super()._spend(waiter)
@@ -224,7 +266,8 @@ class EditLine(Line[EditWaiter]):
     def _give_back(self, waiter: EditWaiter) -> None:
         super()._give_back(waiter)
         waiter.seat.last_edit_at = waiter.before
-        waiter.seat.owns_final = True
+        if waiter.rank is Rank.FINAL:
+            waiter.seat.owns_final = True
 
 
 def _asked_at(waiter: EditWaiter) -> float:

@@ -53,8 +53,8 @@ class Forecast:
         over_s = max(0.0, written_s - self.length_s)
         return max(self.length_s - written_s, self.spread_s + over_s)
 
-    def rate_per_s(self) -> float:
-        """Replies to come, from the share of seconds without one (Poisson)."""
+    def seen_rate_per_s(self) -> float:
+        """How often replies began, from the share of seconds without one (Poisson)."""
         now = self._clock.now()
         while self._seconds and self._seconds[0] < now - MEMORY_S:
             self._seconds.popleft()
@@ -63,10 +63,10 @@ class Forecast:
         if known_s < MEMORY_S:  # the first one started the watch: it tells nothing
             busy, watched_s = busy - 1, max(YOUNG_S, known_s)
         share = min(0.95, max(0, busy) / watched_s)
-        return max(LEAST_RATE_PER_S, -math.log(1 - share))
+        return -math.log(1 - share)
 
-    def text_to_come_s(self, horizon_s: float) -> float:
+    def text_to_come_s(self, horizon_s: float, rate_per_s: float) -> float:
         """Seconds of text that replies yet to begin will write within `horizon_s`."""
         within_s = min(horizon_s, self.length_s)
         whole_s = max(0.0, horizon_s - self.length_s) * self.length_s
-        return self.rate_per_s() * (within_s**2 / 2 + whole_s)
+        return rate_per_s * (within_s**2 / 2 + whole_s)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Final, Self
 
 from bot.clock import Clock
 from bot.pacing.budget import Budget
 from bot.pacing.edits import EDIT_SPACING_S, EditLine, Seat
+from bot.pacing.exchange import Exchange
 from bot.pacing.line import Queue
+from bot.pacing.sharing import Sharing
+from bot.store.ledger import Ledger
 
 MINUTE_S: Final = 60.5
 POST_SPACING_S: Final = 1.05
@@ -25,21 +30,52 @@ CHANNELS: Final = 1_000
 
 
 class Pacer:
-    """One budget for each method and workspace, and for posts one more for each channel."""
+    """One budget for each method and workspace, and for posts one more for each channel.
 
-    def __init__(self, clock: Clock, edits_per_minute: int) -> None:
+    With a ledger, use it as `async with`: what was spent before is recalled, and the tasks that
+    speak to the ledger end with the block. None of the methods raises StoreUnavailable.
+    """
+
+    def __init__(self, clock: Clock, edits_per_minute: int, ledger: Ledger | None = None) -> None:
         self.clock = clock
+        self._sharing = Sharing(clock, ledger)
+        self._exchange = Exchange(clock, self._sharing)
         self._edits_per_minute = edits_per_minute
         self._edits: dict[str, EditLine] = {}
         self._queues: dict[tuple[str, str], Queue] = {}
         self._posts: dict[tuple[str, str], Queue] = {}
         self._workspace_posts: dict[str, Budget] = {}
 
+    async def __aenter__(self) -> Self:
+        await self.recall()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def recall(self) -> None:
+        """Learn from the ledger what was spent before the process began. Without its memory every
+        budget of a minute begins half spent."""
+        await self._sharing.recall()
+
+    async def close(self) -> None:
+        """End what is under way with the ledger."""
+        await self._sharing.close()
+
     # --- edits --------------------------------------------------------------------------------
 
-    def seat(self, team: str) -> AbstractAsyncContextManager[Seat]:
+    @asynccontextmanager
+    async def seat(self, team: str) -> AsyncIterator[Seat]:
         """A live reply's place, from its first sign of life until it is settled."""
-        return self._edit_line(team).seat()
+        line = self._edit_line(team)
+        async with line.seat() as seat:
+            await self._exchange.begin(team, line)
+            yield seat
 
     def live(self, team: str) -> int:
         """How many replies of the workspace are not settled yet."""
@@ -55,12 +91,18 @@ class Pacer:
 
     def pause_edits(self, team: str, seconds: float) -> None:
         """Edit nothing for `seconds`, then more slowly for a while."""
-        self._edit_line(team).budget.pause(seconds)
+        self._sharing.pause(self._edit_line(team).budget, seconds)
 
     def _edit_line(self, team: str) -> EditLine:
         if team not in self._edits:
-            budget = Budget(self._edits_per_minute, MINUTE_S, self.clock)
-            self._edits[team] = EditLine(f"edits:{team}", budget, self.clock)
+            budget = self._budget(f"{team}:edits", self._edits_per_minute, MINUTE_S)
+            self._edits[team] = EditLine(
+                f"edits:{team}",
+                budget,
+                self.clock,
+                self._sharing,
+                lambda: self._exchange.others(team),
+            )
         return self._edits[team]
 
     # --- posts --------------------------------------------------------------------------------
@@ -70,8 +112,14 @@ class Pacer:
         return self._post_queue(team, channel).wait_s()
 
     def book_post(self, team: str, channel: str) -> bool:
-        """Take the channel's next post if it is free now and nobody waits for it."""
-        return self._post_queue(team, channel).take_now()
+        """Take the channel's next post if it is free now and nobody waits for it; to be confirmed
+        before it is sent."""
+        return self._post_queue(team, channel).book()
+
+    async def confirm_post(self, team: str, channel: str) -> bool:
+        """Whether the post that was booked may be sent. If not, another process was first: the
+        booking is undone, and `post` waits for the next one."""
+        return await self._post_queue(team, channel).confirm()
 
     async def post(self, team: str, channel: str) -> None:
         """Wait for the channel's next post: one a second (special tier of chat.postMessage)."""
@@ -80,7 +128,7 @@ class Pacer:
     def posting(self, team: str, channel: str) -> None:
         """The post that was taken is sent now, or its answer has come: it arrived at Slack in
         between, and the next one must arrive a second after it, however the network delays it."""
-        self._post_queue(team, channel).first_budget.sent_only_now()
+        self._sharing.put_off(self._post_queue(team, channel).first_budget)
 
     async def delete(self, team: str) -> None:
         """Wait for a deletion of a message: chat.delete is Tier 3."""
@@ -88,28 +136,28 @@ class Pacer:
 
     def pause_deletes(self, team: str, seconds: float) -> None:
         """Delete nothing for `seconds`, then more slowly for a while."""
-        self._queue("deletes", team, DELETES_PER_MINUTE).pause(seconds)
+        self._pause(self._queue("deletes", team, DELETES_PER_MINUTE), seconds)
 
     def pause_posts(self, team: str, channel: str | None, seconds: float) -> None:
         """Post nothing for `seconds` in `channel`, or (None) in the workspace."""
         if channel is None:
-            self._workspace_post_budget(team).pause(seconds)
+            self._sharing.pause(self._workspace_post_budget(team), seconds)
         else:
-            self._post_queue(team, channel).pause(seconds)
+            self._pause(self._post_queue(team, channel), seconds)
 
     def _post_queue(self, team: str, channel: str) -> Queue:
         key = (team, channel)
         if key not in self._posts:
             if len(self._posts) >= CHANNELS:
                 self._posts = {at: queue for at, queue in self._posts.items() if not queue.idle()}
-            own = Budget(1, POST_SPACING_S, self.clock)
-            shared = self._workspace_post_budget(team)
-            self._posts[key] = Queue(f"posts:{team}:{channel}", [own, shared], self.clock)
+            own = self._budget(f"{team}:posts:{channel}", 1, POST_SPACING_S)
+            budgets = [own, self._workspace_post_budget(team)]
+            self._posts[key] = self._line(f"posts:{team}:{channel}", budgets)
         return self._posts[key]
 
     def _workspace_post_budget(self, team: str) -> Budget:
         if team not in self._workspace_posts:
-            self._workspace_posts[team] = Budget(POSTS_PER_MINUTE, MINUTE_S, self.clock)
+            self._workspace_posts[team] = self._budget(f"{team}:posts", POSTS_PER_MINUTE, MINUTE_S)
         return self._workspace_posts[team]
 
     # --- reads --------------------------------------------------------------------------------
@@ -120,19 +168,28 @@ class Pacer:
 
     def pause_reads(self, team: str, seconds: float) -> None:
         """Read no thread or channel for `seconds`, then more slowly for a while."""
-        self._queue("reads", team, READS_PER_MINUTE).pause(seconds)
+        self._pause(self._queue("reads", team, READS_PER_MINUTE), seconds)
 
-    def look_up(self, team: str) -> bool:
+    async def look_up(self, team: str) -> bool:
         """Take a look-up of a person if one is free now."""
-        return self._queue("names", team, NAMES_PER_MINUTE).take_now()
+        return await self._queue("names", team, NAMES_PER_MINUTE).take_now()
 
     def pause_look_ups(self, team: str, seconds: float) -> None:
         """Look nobody up for `seconds`, then more slowly for a while."""
-        self._queue("names", team, NAMES_PER_MINUTE).pause(seconds)
+        self._pause(self._queue("names", team, NAMES_PER_MINUTE), seconds)
 
     def _queue(self, calls: str, team: str, per_minute: int) -> Queue:
         key = (calls, team)
         if key not in self._queues:
-            budget = Budget(per_minute, MINUTE_S, self.clock)
-            self._queues[key] = Queue(f"{calls}:{team}", [budget], self.clock)
+            budget = self._budget(f"{team}:{calls}", per_minute, MINUTE_S)
+            self._queues[key] = self._line(f"{calls}:{team}", [budget])
         return self._queues[key]
+
+    def _budget(self, name: str, limit: int, window_s: float) -> Budget:
+        return self._sharing.mirrors.add(name, limit, window_s)
+
+    def _line(self, name: str, budgets: list[Budget]) -> Queue:
+        return Queue(name, budgets, self.clock, self._sharing)
+
+    def _pause(self, queue: Queue, seconds: float) -> None:
+        self._sharing.pause(queue.first_budget, seconds)
