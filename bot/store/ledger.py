@@ -65,14 +65,17 @@ class Ledger(Protocol):
         new store, as on a host whose disk does not survive a restart."""
 
     async def take(self, claims: Sequence[Claim], late: Mapping[str, Sequence[float]]) -> Taken:
-        """Count one call in every budget of `claims`, or in none. `late` are ages (seconds, by
-        budget) of calls that were made while the ledger could not be reached."""
+        """Count one call in every budget of `claims`, or in none: no while one of them is paused,
+        or full and shared. `late` are ages (seconds, by budget) of calls that were made while the
+        ledger could not be reached; they are counted in any case, and may be of other budgets.
+        Both may be empty."""
 
     async def put_off(self, budgets: Sequence[str]) -> None:
-        """The newest call in each was counted when it was planned, but arrives at Slack now."""
+        """This process's newest call in each was counted when it was planned, but arrives at Slack
+        now."""
 
     async def give_back(self, budgets: Sequence[str]) -> None:
-        """The newest call in each was not made after all."""
+        """This process's newest call in each was not made after all."""
 
     async def pause(self, budget: str, spent: Spent) -> None:
         """Tell of a pause (`paused_s`, `share`); a longer one that is known already stays."""
