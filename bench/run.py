@@ -33,8 +33,10 @@ from bench.measure import (
 from bench.process import BotProcess, Usage, running
 from bench.room import Lag, Room
 from bench.scripted import TOKENS_PER_SECOND, Claude, StreamRecord
+from bot.clock import SystemClock
 from bot.playground.slack import Message, SlackEmulator
 from bot.playground.world import EMPTY, PASSED_ON
+from bot.store.sqlite import SqliteStore
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LATENCY_S: Final = 0.12
@@ -185,6 +187,7 @@ async def _scene(case: Case, mode: Mode, means: Means) -> AsyncIterator[Scene]:
                 slack.add_channel(f"c{number}", members=users) for number in range(CHANNELS)
             ]
             env = environment(slack, means.claude.base_url, directory) | dict(mode.env)
+            await _has_been_up(env["DATA_DIR"])
             process = running(mode.command, env, Path(directory))
             async with means.starting:
                 bot = await process.__aenter__()
@@ -193,6 +196,12 @@ async def _scene(case: Case, mode: Mode, means: Means) -> AsyncIterator[Scene]:
                 yield Scene(name, case, slack, bot, means.claude, users, channels)
             finally:
                 await process.__aexit__(None, None, None)
+
+
+async def _has_been_up(data_dir: str) -> None:
+    """Leave the memory of a bot that has run before, and spent nothing in the last minute: a new
+    one could not know, and would reckon with half of the limits."""
+    await (await SqliteStore.open(data_dir, SystemClock())).close()
 
 
 def environment(slack: SlackEmulator, claude_url: str, directory: str) -> dict[str, str]:
