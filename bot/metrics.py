@@ -52,6 +52,10 @@ TOKENS = Counter("bot_claude_tokens", "Tokens used", ["model", "kind"], registry
 DOLLARS = Counter("bot_claude_dollars", "Cost by the price table", registry=REGISTRY)
 
 SLACK_CALLS = Counter("bot_slack_calls", "Calls of Slack", ["method", "result"], registry=REGISTRY)
+SOCKETS = Gauge("bot_sockets_open", "Socket Mode connections that are open", registry=REGISTRY)
+RECONNECTS = Counter(
+    "bot_socket_reconnects", "Socket Mode connections replaced", ["reason"], registry=REGISTRY
+)
 
 
 def text() -> bytes:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_sdk.signature import SignatureVerifier
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import logs, metrics
 from bot.app import Bot, build
 from bot.config import Settings
 from bot.errors import BotError
 from bot.listeners import is_echo
-from bot.slack import call, patiently
+from bot.sockets import Sockets
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +26,6 @@ EVENTS_PATH: Final = "/slack/events"
 BODY_BYTES: Final = 4 * 1024 * 1024
 HEALTH_TIMEOUT_S: Final = 2.0
 AUTH_CHECK_EVERY_S: Final = 60.0
-SOCKET_PING_S: Final = 3.0
-"""The SDK notices a closed socket this often; until it is open again Slack's events wait."""
 HTTP_SHUTDOWN_S: Final = 2.0
 
 
@@ -70,7 +66,7 @@ class Server:
         self._settings = settings
         self._bot = bot
         self._runner: web.AppRunner | None = None
-        self._socket: AsyncSocketModeHandler | None = None
+        self._sockets: Sockets | None = None
         self._verifier = SignatureVerifier(settings.slack_signing_secret or "unused")
         self._auth_checked_at = asyncio.get_running_loop().time()
         self._auth_check: asyncio.Task[None] | None = None
@@ -95,17 +91,16 @@ class Server:
     async def drain(self, grace_s: float) -> None:
         """Stop the intake, let replies finish, settle the others; within `grace_s`."""
         self._bot.turns.draining = True
-        if self._socket is not None:
-            await self._socket.close_async()
-        await self._bot.turns.drain(grace_s)
+        closing = [self._sockets.close()] if self._sockets is not None else []
+        await asyncio.gather(self._bot.turns.drain(grace_s), *closing)
 
     async def idle(self) -> None:
         """Return when no turn is under way."""
         await self._bot.turns.idle()
 
     async def close(self) -> None:
-        if self._socket is not None and not self._socket.client.closed:
-            await self._socket.close_async()
+        if self._sockets is not None:
+            await self._sockets.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await self._bot.turns.drain(0.0)
@@ -125,23 +120,14 @@ class Server:
         self.port = self._runner.addresses[0][1]
 
     async def _connect(self) -> None:
-        """Open the socket. A wrong app token is reported here; later failures are retried."""
-        client = AsyncWebClient(base_url=self._settings.slack_api_url)
-        token = self._settings.slack_app_token or ""
-        opened = await patiently(
-            lambda: call(
-                "apps.connections.open", lambda: client.apps_connections_open(app_token=token)
-            )
-        )
-        self._socket = AsyncSocketModeHandler(
+        """Open the sockets. A wrong app token is reported here; later failures are retried."""
+        self._sockets = Sockets(
             self._bot.bolt,
-            token,
-            logger=logging.getLogger("slack_sdk.socket"),
-            web_client=client,
-            ping_interval=SOCKET_PING_S,
+            app_token=self._settings.slack_app_token or "",
+            api_url=self._settings.slack_api_url,
+            is_echo=self._is_echo,
         )
-        self._socket.client.wss_uri = str(opened["url"])
-        await self._socket.connect_async()
+        await self._sockets.start()
 
     async def _slack_events(self, request: web.Request) -> web.StreamResponse:
         """Verify, then hand over to Bolt, whose own checks answer 500 to a timestamp that is not
@@ -156,10 +142,13 @@ class Server:
             well_formed = False
         if not well_formed:
             return web.Response(status=400, text="malformed body")
-        # Every edit of ours comes back as an event: not worth Bolt's time (some 3 ms each).
-        if is_echo(bolt_request.body, self._bot.workspace.identity.bot_user_id):
+        if self._is_echo(bolt_request.body):
             return web.Response()
         return await to_aiohttp_response(await self._bot.bolt.async_dispatch(bolt_request))
+
+    def _is_echo(self, body: Mapping[str, Any]) -> bool:
+        """Every edit of ours comes back as an event: not worth Bolt's time (some 3 ms each)."""
+        return is_echo(body, self._bot.workspace.identity.bot_user_id)
 
     def _signed(self, request: web.Request, raw: bytes) -> bool:
         timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
@@ -212,7 +201,7 @@ class Server:
         return True
 
     async def _socket_is_open(self) -> bool:
-        return self._socket is None or bool(await self._socket.client.is_connected())
+        return self._sockets is None or self._sockets.is_open()
 
 
 def _is_well_formed(body: Any) -> bool:

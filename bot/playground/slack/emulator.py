@@ -270,17 +270,21 @@ class SlackEmulator(Seen):
         """From now on everything works."""
         self._workspace.faults.clear()
 
-    async def disconnect_sockets(self, reason: str = "refresh_requested") -> None:
-        """Tell every Socket Mode connection to leave: warning, refresh_requested, link_disabled."""
-        await self._sockets.disconnect(reason)
+    async def disconnect_sockets(
+        self, reason: str = "refresh_requested", which: int | None = None
+    ) -> None:
+        """Tell every Socket Mode connection, or that of this number (the oldest is 0), to leave:
+        warning, refresh_requested, link_disabled, too_many_websockets."""
+        await self._sockets.disconnect(reason, which)
 
-    def drop_sockets(self) -> None:
-        """Reset every Socket Mode connection."""
-        self._sockets.drop()
+    def drop_sockets(self, which: int | None = None) -> None:
+        """Reset every Socket Mode connection, or that of this number."""
+        self._sockets.drop(which)
 
-    def mute_sockets(self, muted: bool = True) -> None:
-        """Socket Mode connections stay open, but nothing comes through them, no pong either."""
-        self._sockets.mute(muted)
+    def mute_sockets(self, muted: bool = True, which: int | None = None) -> None:
+        """Socket Mode connections, or that of this number, stay open, but nothing comes through
+        them, no pong either; without a number also through new ones."""
+        self._sockets.mute(muted, which)
 
     # What passes between Slack and the app
 
@@ -293,3 +297,8 @@ class SlackEmulator(Seen):
     def open_sockets(self) -> int:
         """Socket Mode connections that are open."""
         return self._sockets.count
+
+    @property
+    def unacknowledged(self) -> int:
+        """Envelopes of Socket Mode that wait for their acknowledgement."""
+        return self._sockets.unacknowledged

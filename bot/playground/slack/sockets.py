@@ -29,10 +29,12 @@ class Connection:
         self.socket = socket_
         self.transport = request.transport
         self.is_leaving = False
+        self.is_muted = False
         self._farewell: asyncio.TimerHandle | None = None
 
     def leave_within(self, seconds: float) -> None:
         """Drop the connection unless it left by itself."""
+        self.forget()
         self._farewell = asyncio.get_running_loop().call_later(seconds, self.drop)
 
     def forget(self) -> None:
@@ -42,7 +44,7 @@ class Connection:
 
     def drop(self) -> None:
         """Reset the connection, without a close frame."""
-        if self.transport is None:
+        if self.transport is None or self.transport.is_closing():
             return
         connection = self.transport.get_extra_info("socket")
         if connection is not None:
@@ -72,6 +74,11 @@ class Sockets:
         """Open connections."""
         return len(self._connections)
 
+    @property
+    def unacknowledged(self) -> int:
+        """Envelopes that wait for their acknowledgement."""
+        return len(self._acks)
+
     def new_url(self) -> str:
         """An address that admits one connection."""
         ticket = secrets.token_urlsafe(24)
@@ -94,9 +101,10 @@ class Sockets:
             await socket_.close()
             return socket_
         self._connections.append(connection)
+        self._workspace.watch.bump()
         try:
-            await socket_.send_json(self._hello())
-            self._workspace.watch.bump()
+            if not self._is_muted:
+                await socket_.send_json(self._hello())
             await self._read(connection)
         except ConnectionResetError:
             pass  # the app left, or was dropped on purpose
@@ -115,9 +123,10 @@ class Sockets:
             envelope |= {"retry_attempt": attempt, "retry_reason": reason}
         acked: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
         self._acks[envelope_id] = (connection, acked)
+        self._workspace.watch.bump()
         try:
             async with asyncio.timeout(self._workspace.settings.ack_timeout_s):
-                if not self._is_muted:
+                if not self._is_silent(connection):
                     await connection.socket.send_json(envelope)
                 return await acked
         except TimeoutError:
@@ -127,22 +136,31 @@ class Sockets:
         finally:
             del self._acks[envelope_id]
 
-    async def disconnect(self, reason: str) -> None:
-        """Ask every connection to leave; those that stay are closed after a while."""
-        leaving = [each for each in self._connections if not each.is_leaving]
+    async def disconnect(self, reason: str, which: int | None = None) -> None:
+        """Ask a connection (by default every one) to leave; it is closed if it stays for long.
+
+        `warning` comes about ten seconds ahead and changes nothing until then; with any other
+        reason the connection gets no more payloads.
+        """
+        leaving = [each for each in self._chosen(which) if not each.is_leaving]
         for connection in leaving:
             connection.is_leaving = reason != "warning"
             connection.leave_within(_GRACE_S)
-            await connection.socket.send_json(_disconnect(reason))
+            if not self._is_silent(connection):
+                await connection.socket.send_json(_disconnect(reason))
 
-    def drop(self) -> None:
-        """Reset every connection."""
-        for connection in tuple(self._connections):
+    def drop(self, which: int | None = None) -> None:
+        """Reset a connection, by default every one."""
+        for connection in self._chosen(which):
             connection.drop()
 
-    def mute(self, muted: bool = True) -> None:
-        """No payloads and no pongs, while the connections look alive."""
-        self._is_muted = muted
+    def mute(self, muted: bool = True, which: int | None = None) -> None:
+        """No payloads and no pongs, while the connections look alive. Without `which` also for
+        those that are opened later: they get no hello."""
+        if which is None:
+            self._is_muted = muted
+        for connection in self._chosen(which):
+            connection.is_muted = muted
 
     async def close(self) -> None:
         """End every connection."""
@@ -152,10 +170,17 @@ class Sockets:
     async def _read(self, connection: Connection) -> None:
         async for message in connection.socket:
             if message.type is WSMsgType.PING:
-                if not self._is_muted:
+                if not self._is_silent(connection):
                     await connection.socket.pong(message.data)
             elif message.type is WSMsgType.TEXT:
                 self._acknowledged(message.data)
+
+    def _is_silent(self, connection: Connection) -> bool:
+        return self._is_muted or connection.is_muted
+
+    def _chosen(self, which: int | None) -> list[Connection]:
+        """Those of that number, counted from the oldest that is open; all without one."""
+        return self._connections[:] if which is None else [self._connections[which]]
 
     def _acknowledged(self, text: str) -> None:
         try:
