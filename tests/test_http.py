@@ -118,7 +118,6 @@ async def test_a_claim_that_is_written_too_late_is_answered_all_the_same(
     world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns_module, "ACCEPT_TIMEOUT_S", 0.0)
-    world.slack.settings.retry_delays_s = (60.0,)
     ts = await world.ask("hello")
     await world.until(lambda: world.replies(ts))
     monkeypatch.undo()

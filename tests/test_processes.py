@@ -214,10 +214,7 @@ async def test_places_are_shared(world: World, redis: RedisServer) -> None:
     assert world.claude.peak_streams == 1
 
 
-async def started(world: World, redis: RedisServer) -> dict[str, str]:
-    return {**world.env, "REDIS_URL": redis.url, "SHUTDOWN_GRACE_S": "4"}
-
-
+@pytest.mark.timeout(60)
 async def test_a_killed_process_is_taken_over_within_15_seconds(
     world: World, redis: RedisServer
 ) -> None:

@@ -333,6 +333,7 @@ async def test_a_second_process_waits_for_the_first_to_let_go_of_the_journal(
             await second.ready()
 
 
+@pytest.mark.timeout(60)  # four starts of a process
 async def test_a_question_that_ends_the_process_again_and_again_is_settled(
     world: World, port: int
 ) -> None:

@@ -530,7 +530,7 @@ def tasks(name: str) -> list[asyncio.Task[Any]]:
 
 def codes(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the operator was told."""
-    told = [record for record in caplog.records if record.name == "bot.sockets"]
+    told = [record for record in caplog.records if record.message == "socket_trouble"]
     return [record.__dict__["fields"]["code"] for record in told]
 
 
