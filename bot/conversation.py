@@ -104,6 +104,10 @@ class Conversations:
         self._dm_gap_s = dm_gap_hours * 3_600
         self._names = Names(pacer)
 
+    def newest(self, text: str) -> str:
+        """The end of `text`, if it is longer than half of what may go along."""
+        return text[-self._context_tokens * CHARACTERS_PER_TOKEN // 2 :]
+
     async def read(self, workspace: Workspace, question: Question) -> Conversation:
         """The conversation that ends with `question`. Never fails: what was not read is said."""
         notes = [UNREAD_FILES] if question.files else []
@@ -122,7 +126,7 @@ class Conversations:
         asked = _Line(own=False, speaker=question.user, bot_name=None, text=question.text)
         kept, left_out = _newest([*lines, asked], self._context_tokens)
         messages = await self._messages(workspace, question, kept, left_out)
-        return Conversation(messages, notes, _unsettled(history, question))
+        return Conversation(messages, notes, _unsettled(workspace, history, question))
 
     def _unread(self, question: Question, error: Exception) -> None:
         if isinstance(error, RateLimited):
@@ -238,15 +242,12 @@ def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _L
     subtype = message.get("subtype")
     if subtype is not None and subtype not in SAID:
         return None
-    identity = workspace.identity
     bot_id = message.get("bot_id")
-    own = message.get("user") == identity.bot_user_id or (
-        bot_id is not None and bot_id == identity.bot_id
-    )
+    own = workspace.is_own(message)
     found = message.get("blocks")
     rich = found if isinstance(found, list) else []
     if own:
-        mark = Mark.of(message)
+        mark = workspace.mark_of(message)
         if mark is not None and mark.turn == str(question.key):
             return None
         text = blocks.to_text(rich, own=True) if rich else str(message.get("text") or "")
@@ -258,14 +259,18 @@ def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _L
     return _Line(own=own, speaker=message.get("user"), bot_name=bot_name, text=text)
 
 
-def _unsettled(history: Mapping[str, SlackMessage], question: Question) -> list[Question]:
+def _unsettled(
+    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
+) -> list[Question]:
     """Whose replies in `history` (by ts) have no last part, by the marks of their messages."""
     settled: dict[TurnKey, bool] = {}
+    marks: dict[TurnKey, Mark] = {}
     for message in history.values():
-        mark = Mark.of(message)
+        mark = workspace.mark_of(message)
         key = mark.key() if mark is not None else None
         if mark is not None and key is not None and key.channel == question.channel:
             settled[key] = settled.get(key, False) or mark.final
+            marks[key] = mark
     found = []
     for key, is_settled in settled.items():
         asked = history.get(key.ts)
@@ -274,6 +279,8 @@ def _unsettled(history: Mapping[str, SlackMessage], question: Question) -> list[
             continue
         if key.ts == question.ts or not isinstance(asked.get("user"), str):
             continue
+        # A thread under a flat direct message is none that its reply belongs to.
+        is_flat = question.surface == "direct" and asked.get("thread_ts") == key.ts
         found.append(
             Question(
                 team=key.team,
@@ -281,8 +288,10 @@ def _unsettled(history: Mapping[str, SlackMessage], question: Question) -> list[
                 user=asked["user"],
                 ts=key.ts,
                 surface=question.surface,
-                thread_ts=asked.get("thread_ts"),
+                thread_ts=None if is_flat else asked.get("thread_ts"),
                 run=key.run,
+                reuses=marks[key].reuses,
+                continues=marks[key].continues,
             )
         )
     return found

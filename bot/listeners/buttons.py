@@ -29,7 +29,7 @@ def register(app: AsyncApp, turns: Turns) -> None:
 async def _answer(
     turns: Turns, action: Mapping[str, Any], body: Mapping[str, Any], team: str
 ) -> None:
-    channel, thread_ts = _place(body)
+    channel, message_ts, thread_ts = _place(body)
     user = body.get("user")
     if channel is None or not isinstance(user, Mapping) or not isinstance(user.get("id"), str):
         return
@@ -40,23 +40,31 @@ async def _answer(
             channel=channel,
             user=user["id"],
             ts="",
-            surface="channel",
+            surface="direct",
             thread_ts=thread_ts,
         )
         turns.tell(asks, sentences.OUTDATED)
         return
-    await turns.again(again.Press(question, user["id"], foreign_team(user.get("team_id"), body)))
+    foreign = foreign_team(user.get("team_id"), body)
+    await turns.again(again.Press(question, message_ts, user["id"], foreign))
 
 
-def _place(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Where the button's message stands: the channel and, in a thread, its root
+def _place(body: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:
+    """Where the button stands: the channel, the message and, in a thread, its root
     (docs.slack.dev/reference/interaction-payloads/block_actions-payload)."""
-    container, message = body.get("container"), body.get("message")
-    container = container if isinstance(container, Mapping) else {}
-    message = message if isinstance(message, Mapping) else {}
-    channel = container.get("channel_id")
+    container, message = _mapping(body, "container"), _mapping(body, "message")
+    channel = container.get("channel_id") or _mapping(body, "channel").get("id")
+    message_ts = container.get("message_ts") or message.get("ts")
     thread_ts = message.get("thread_ts") or container.get("thread_ts")
-    return (
-        channel if isinstance(channel, str) else None,
-        thread_ts if isinstance(thread_ts, str) else None,
-    )
+    if thread_ts == message_ts:  # a thread under a flat reply is none that it belongs to
+        thread_ts = None
+    return _text(channel), _text(message_ts), _text(thread_ts)
+
+
+def _mapping(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

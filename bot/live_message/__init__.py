@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 POST_SOON_S: Final = 0.3
 PLACEHOLDER_AFTER_S: Final = 0.8
 FILE_NAME: Final = "reply.md"
-PAUSE_S: Final = 3.0
-"""How long a call under way may take before the reply is left to another run."""
+LEAVE_S: Final = 20.0
+"""How long a call under way may take before the reply is left to another run: a post that is left
+behind would show up as a second message."""
 
 
 class LiveMessage:
@@ -69,7 +70,7 @@ class LiveMessage:
             pacer,
             seat,
             Lookup(workspace, pacer, key, self._channel, self._thread_ts, question.ts),
-            key=key,
+            question=question,
             channel=self._channel,
             thread_ts=self._thread_ts,
             note_message=note_message,
@@ -178,7 +179,11 @@ class LiveMessage:
         for, since it could land on what that run writes."""
         assert self._writing is not None
         self._writer.end(removing=True)
-        await asyncio.wait([self._writing], timeout=PAUSE_S)
+        await asyncio.wait([self._writing], timeout=LEAVE_S)
+        return self.messages()
+
+    def messages(self) -> Mapping[int, Earlier]:
+        """The reply's messages and what they show."""
         return self._draft.as_earlier()
 
     async def remove(self) -> None:

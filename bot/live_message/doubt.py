@@ -62,7 +62,7 @@ class Lookup:
                 self._asked_ts,
                 slot=lambda: self._pacer.read(team, SLOT_TIMEOUT_S),
             ):
-                mark = Mark.of(message)
+                mark = self._workspace.mark_of(message)
                 if mark is not None and mark.turn == self._key:
                     found.append(Found(str(message["ts"]), mark))
         except RateLimited as error:

@@ -76,7 +76,8 @@ class Part:
     text: str = ""
     """Claude's own."""
     kept: str = ""
-    """What an earlier try had written here; stays in sight until the new text is longer."""
+    """What an earlier try has shown here, as a text of its own; stays in sight until the new text
+    is longer."""
     ts: str | None = None
     rev: int = 0
     sent: Content | None = None
@@ -129,7 +130,7 @@ class Draft:
         self.plan()
         for part in self.parts:
             if len(part.text) > len(part.kept):
-                part.kept = part.text
+                part.kept = part.render(len(part.text))
         self._clear()
         self._started_over = STARTED_OVER
 
@@ -139,11 +140,11 @@ class Draft:
         """No more text comes; `reason` says why it is not complete, `button` how to go on. Of two
         tries that both broke the longer text stays."""
         self.plan()
-        kept = "".join([*(part.kept for part in self.parts), *self._kept_later()])
+        kept = {part.number: Earlier(part.ts or "", part.kept, part.rev) for part in self.parts}
+        kept |= self._earlier
         written = sum(len(part.text) for part in self.parts)
-        if len(kept) > written and not (complete and written):
-            self._clear()
-            self._arrived = [kept]
+        if sum(len(one.text) for one in kept.values()) > written and not (complete and written):
+            self._keep(kept)
         self.status = reason
         self._button = button
         self.settled = True
@@ -268,12 +269,12 @@ class Draft:
         if growing and self._started_over:
             status = status or self._started_over
         if not self.settled and end < len(part.kept):
-            return Content(markdown.render(part.kept[:PART_CHARACTERS]), status, 0)
+            return Content(markdown.render(part.kept[:MESSAGE_CHARACTERS]), status, 0)
         body = part.render(end, growing=growing)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
         final = last and self.settled
-        button = self._button if final else None
+        button = self._button if final and not self._beyond else None
         return Content(body, status, end, growing=growing, final=final, button=button)
 
     def differs(self, part: Part) -> tuple[bool, bool]:
@@ -346,8 +347,22 @@ class Draft:
             return Part(number)
         return Part(number, ts=earlier.ts, kept=earlier.text, rev=earlier.rev)
 
-    def _kept_later(self) -> list[str]:
-        return [self._earlier[number].text for number in sorted(self._earlier)]
+    def _keep(self, kept: Mapping[int, Earlier]) -> None:
+        """The messages of an earlier try stay as they are: how their text was cut cannot be told
+        from what Slack shows of it."""
+        self._arrived.clear()
+        self._beyond = ""
+        self._earlier.clear()
+        self.parts = [
+            Part(number, text=one.text, ts=one.ts or None, rev=one.rev)
+            for number, one in sorted(kept.items())
+            if one.text.strip() or number == 0
+        ]
+        for part in self.parts[:-1]:
+            part.sent = Content(part.render(len(part.text)), None, len(part.text))
+        self._earlier = {
+            number: one for number, one in kept.items() if number and not one.text.strip()
+        }
 
     def _recut(self, part: Part, limit: int) -> None:
         self._limit = limit

@@ -26,6 +26,7 @@ from bot.live_message.doubt import LOOK_AFTER_S, Lookup
 from bot.live_message.draft import Content, Draft, Part
 from bot.pacing import Pacer, Seat
 from bot.slack import Mark, Workspace
+from bot.turn import Question
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Writer:
         seat: Seat,
         lookup: Lookup,
         *,
-        key: str,
+        question: Question,
         channel: str,
         thread_ts: str | None,
         note_message: Callable[[int, str], Awaitable[None]],
@@ -90,7 +91,7 @@ class Writer:
         self._pacer = pacer
         self._seat = seat
         self._lookup = lookup
-        self._key = key
+        self._question = question
         self._channel = channel
         self._thread_ts = thread_ts
         self._team = workspace.identity.team
@@ -101,6 +102,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._ending = asyncio.Event()
         self._removing = False
+        self._removed = asyncio.Event()
         self._status_due = 0.0
         self._failures = 0
         self._rate_limits = 0
@@ -117,6 +119,8 @@ class Writer:
         """The draft is settled; or the reply is to be removed, so write nothing more."""
         self._removing = removing
         self._ending.set()
+        if removing:
+            self._removed.set()
         self._wake.set()
 
     async def run(self) -> None:
@@ -280,7 +284,15 @@ class Writer:
     def _mark(self, part: Part, content: Content) -> Mark | None:
         if not part.marked:
             return None
-        return Mark(self._key, part.number, part.rev, content.final)
+        question = self._question
+        return Mark(
+            str(question.key),
+            part.number,
+            part.rev,
+            content.final,
+            question.reuses,
+            question.continues,
+        )
 
     def _sent(self, part: Part, content: Content) -> None:
         if part.sent is not None and part.sent.body == content.body:
@@ -312,7 +324,7 @@ class Writer:
         wait_s = TRY_AGAIN_S[self._failures]
         self._failures += 1
         if self._draft.settled:
-            await self._pacer.clock.sleep(wait_s)
+            await race(self._pacer.clock.sleep(wait_s), self._removed.wait())
         else:
             wait_s = min(wait_s, INTERIM_TRY_AGAIN_S)
             await race(self._pacer.clock.sleep(wait_s), self._ending.wait())

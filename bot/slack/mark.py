@@ -24,6 +24,9 @@ class Mark:
     part: int
     rev: int
     final: bool = False
+    reuses: bool = False
+    continues: bool = False
+    """As the turn's question says: what a run without any store needs to be ended rightly."""
 
     def key(self) -> TurnKey | None:
         """The turn, if it is one that this version writes."""
@@ -34,6 +37,8 @@ class Mark:
 
     def metadata(self) -> dict[str, Any]:
         payload = {"turn": self.turn, "part": self.part, "rev": self.rev, "final": self.final}
+        payload |= {"reuses": True} if self.reuses else {}
+        payload |= {"continues": True} if self.continues else {}
         return {"event_type": METADATA_TYPE, "event_payload": payload}
 
     @classmethod
@@ -51,6 +56,8 @@ class Mark:
                 int(payload["part"]),
                 int(payload["rev"]),
                 bool(payload.get("final")),
+                bool(payload.get("reuses")),
+                bool(payload.get("continues")),
             )
         except (KeyError, TypeError, ValueError):
             return None

@@ -42,6 +42,18 @@ class Workspace:
         self._writes = writes
         self._reads = reads
 
+    def is_own(self, message: SlackMessage) -> bool:
+        """Whether the bot itself has written `message`."""
+        bot_id = message.get("bot_id")
+        return message.get("user") == self.identity.bot_user_id or (
+            bot_id is not None and bot_id == self.identity.bot_id
+        )
+
+    def mark_of(self, message: SlackMessage) -> Mark | None:
+        """The mark of one of the bot's own messages; None for any other, since every app can write
+        the same metadata (another installation of this bot does)."""
+        return Mark.of(message) if self.is_own(message) else None
+
     async def check(self) -> None:
         """Return if Slack accepts the token; raises AuthFailed if not."""
         await call("auth.test", self._reads.auth_test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 ACCEPT_TIMEOUT_S: Final = 2.0
 SETTLE_SHARE: Final = 0.4
 """Of the shutdown grace, for showing the interrupted replies' last state ..."""
+Place = tuple[str, str, str]
+"""Team, channel, ts of a message."""
+DELETED: Final = 5_000
+"""How many deleted messages are remembered."""
 CANCEL_S: Final = 1.0
 """... and for ending what is then still under way."""
 
@@ -35,7 +40,9 @@ class Turns:
         self._means = means
         self._runs: dict[TurnKey, Run] = {}
         self._running: dict[TurnKey, asyncio.Task[None]] = {}
-        self._accepting: set[TurnKey] = set()
+        self._accepting: dict[TurnKey, asyncio.Future[bool]] = {}
+        self._deleted: OrderedDict[Place, None] = OrderedDict()
+        """Messages whose deletion was told, since it may overtake what else is told of them."""
         self._errands: set[asyncio.Task[None]] = set()
         """Short work that outlives what asked for it: records, news, a word to somebody."""
         self._renewing: asyncio.Task[None] | None = None
@@ -81,7 +88,7 @@ class Turns:
         word = self._means.policy.refusal(asks, workspace.identity.enterprise)
         if word is None:
             try:
-                accepted = await self._accept(press.question)
+                accepted = await self._accept(press.question, beside=press.message_ts)
             except (StoreUnavailable, Draining):
                 word = sentences.NOT_NOW
             else:
@@ -160,40 +167,56 @@ class Turns:
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _accept(self, question: Question, follows: Run | None = None) -> bool:
+    async def _accept(self, question: Question, beside: str | None = None) -> bool:
         if self.draining:
             raise Draining("the process is shutting down")
-        if question.key in self._accepting:
-            return False  # the twin of an event whose claim is just being written
-        self._accepting.add(question.key)
-        writing = asyncio.ensure_future(self._means.store.accept(question))
-        writing.add_done_callback(lambda written: self._accepted(question, follows, written))
+        writing = self._accepting.get(question.key)
+        is_twin = writing is not None  # of an event whose claim is just being written
+        if writing is None:
+            writing = asyncio.ensure_future(self._means.store.accept(question))
+            self._accepting[question.key] = writing
+            writing.add_done_callback(lambda written: self._accepted(question, beside, written))
         done, _ = await asyncio.wait([writing], timeout=ACCEPT_TIMEOUT_S)
         if not done:
             raise StoreUnavailable(f"no answer within {ACCEPT_TIMEOUT_S:g} s")
-        return writing.result()
+        return writing.result() and not is_twin
 
     def _accepted(
-        self, question: Question, follows: Run | None, writing: asyncio.Future[bool]
+        self, question: Question, beside: str | None, writing: asyncio.Future[bool]
     ) -> None:
-        self._accepting.discard(question.key)
+        key = question.key
+        del self._accepting[key]
         if writing.cancelled() or writing.exception() is not None or not writing.result():
             return
         if self.draining:
-            self._spawn(closing.release(self._means.store, question.key, tried=False))
+            self._spawn(closing.release(self._means.store, key, tried=False))
             return
-        if follows is not None:
-            self._means.leases.drop(follows.question.key)
-            follows.stop(end.SUPERSEDED)
-        self._start(question, follows=follows)
-        if follows is not None:
-            self._runs[question.key].edited_ts = follows.edited_ts
+        # The run before may still be writing: the two take turns.
+        before = self._runs.get(replace(key, run=key.run - 1))
+        if before is not None:
+            self._means.leases.drop(before.question.key)
+            before.supersede()
+        is_deleted = (question.team, question.channel, question.ts) in self._deleted
+        if is_deleted and question.run == 0:  # later runs have messages to take away
+            self._spawn(self._record(key, Outcome.GONE))
+        else:
+            self._start(question, follows=before, beside=beside)
 
     def _start(
-        self, question: Question, *, entry: OpenTurn | None = None, follows: Run | None = None
+        self,
+        question: Question,
+        *,
+        entry: OpenTurn | None = None,
+        follows: Run | None = None,
+        beside: str | None = None,
     ) -> None:
         run = Run(
-            self._means, question, entry=entry, follows=follows, on_unsettled=self._settle_orphans
+            self._means,
+            question,
+            entry=entry,
+            follows=follows,
+            beside=beside,
+            on_unsettled=self._settle_orphans,
         )
         key = question.key
         self._runs[key] = run
@@ -222,11 +245,14 @@ class Turns:
     async def _close(self, run: Run, outcome: Outcome | None) -> None:
         key = run.question.key
         if outcome is not None:
-            await closing.record(self._means.store, self._means.clock, key, outcome)
-            self._recovery.forget(key)
+            await self._record(key, outcome)
         else:
             await closing.release(self._means.store, key, tried=not run.is_handed_over)
         self._means.places.changed(thread_of(run.question))
+
+    async def _record(self, key: TurnKey, outcome: Outcome) -> None:
+        if await closing.record(self._means.store, self._means.clock, key, outcome):
+            self._recovery.forget(key)
 
     def _lost(self, key: TurnKey) -> None:
         """Another process has taken the turn up, or it was settled: write nothing more."""
@@ -255,6 +281,9 @@ class Turns:
     def _delete_here(self, team: str, channel: str, ts: str) -> bool:
         """End the turn that a deleted message asked, or belonged to, if it runs here."""
         found = False
+        self._deleted[team, channel, ts] = None
+        if len(self._deleted) > DELETED:
+            self._deleted.popitem(last=False)
         for run in list(self._runs.values()):
             question = run.question
             if (question.team, question.channel) != (team, channel):
@@ -272,27 +301,37 @@ class Turns:
         self, team: str, channel: str, ts: str, text: str, edited_ts: str | None
     ) -> bool:
         """Begin the turn again that an edited message asks, if it runs here."""
-        async with self._editing:
-            return await self._begin_again(team, channel, ts, text, edited_ts)
+        if self._latest_run(team, channel, ts) is None:
+            return False  # of most edits: they wait for nothing
+        try:
+            async with asyncio.timeout(ACCEPT_TIMEOUT_S), self._editing:
+                if (latest := self._latest_run(team, channel, ts)) is None:
+                    return False
+                await self._begin_again(latest, text, edited_ts)
+        except TimeoutError as error:
+            raise StoreUnavailable("earlier edits wait for the store") from error
+        return True
 
-    async def _begin_again(
-        self, team: str, channel: str, ts: str, text: str, edited_ts: str | None
-    ) -> bool:
+    def _latest_run(self, team: str, channel: str, ts: str) -> Run | None:
+        """The last run of the question `ts`, if one is under way here."""
         asked = [
             run
             for run in self._runs.values()
             if (run.question.team, run.question.channel, run.question.ts) == (team, channel, ts)
         ]
-        if not asked:
-            return False
-        latest = max(asked, key=lambda run: run.question.run)
+        return max(asked, key=lambda run: run.question.run, default=None)
+
+    async def _begin_again(self, latest: Run, text: str, edited_ts: str | None) -> None:
+        """Answer the question as it reads now; one that was read back already did."""
+        if edited_ts is not None and edited_ts <= latest.edited_ts:
+            return
         question = latest.question
-        is_new = edited_ts is None or (edited_ts > latest.edited_ts and question.text != text)
-        if is_new:
-            latest.edited_ts = edited_ts or latest.edited_ts
+        if edited_ts is None or question.text != text:
             anew = replace(question, run=question.run + 1, reuses=True, continues=False, text=text)
-            await self._accept(anew, follows=latest)
-        return True
+            if not await self._accept(anew) or (latest_now := self._runs.get(anew.key)) is None:
+                return
+            latest = latest_now
+        latest.edited_ts = edited_ts or latest.edited_ts
 
     async def _edit_heard_of(self, news: News) -> None:
         """Its text did not come with the news: it is read from Slack."""
@@ -316,7 +355,7 @@ class Turns:
         if workspace is None:
             return
         try:
-            await workspace.tell(asks.channel, asks.user, word, asks.reply_thread_ts)
+            await workspace.tell(asks.channel, asks.user, word, asks.reply_thread_ts or None)
         except SlackError as error:
             logs.warning(log, "word_untold", code=error.code)
 

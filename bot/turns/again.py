@@ -14,6 +14,7 @@ Action = Literal["retry", "continue"]
 """Answer again, in the same messages; or go on below, where Claude had to stop."""
 
 VERSION: Final = 1
+RUNS: Final = 1_000
 LABELS: Final[Mapping[Action, str]] = {"retry": "Retry", "continue": "Continue"}
 
 
@@ -23,6 +24,8 @@ class Press:
 
     question: Question
     """The run that this asks for; without its text."""
+    message_ts: str | None
+    """The message that the button stands under."""
     user: str
     user_team: str | None
 
@@ -51,9 +54,9 @@ def pressed(action: str, value: str, channel: str, thread_ts: str | None) -> Que
         run = read["run"] + 1
         user = read["asker"]
         known = read["v"] == VERSION and action in LABELS and asked_in == channel
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not (known and type(run) is int and run > 0 and isinstance(user, str)):
+    if not (known and type(run) is int and 0 < run <= RUNS and isinstance(user, str)):
         return None
     return Question(
         team=team,

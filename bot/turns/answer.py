@@ -99,7 +99,8 @@ class Answer:
         """What is already written, if this goes on with it."""
         if not (self._question.continues and self._written_before):
             return []
-        return [Said("assistant", self._written_before), Said("user", GO_ON)]
+        end_of_it = self._means.conversations.newest(self._written_before)
+        return [Said("assistant", end_of_it), Said("user", GO_ON)]
 
     def _show(self, live: LiveMessage, event: ClaudeEvent) -> None:
         thought_since, self._thinks_since = self._thinks_since, None

@@ -16,16 +16,20 @@ log = logging.getLogger(__name__)
 RECORD_AGAIN_S: Final = (0.2, 1.0, 3.0, 10.0)
 
 
-async def record(store: Store, clock: Clock, key: TurnKey, outcome: Outcome) -> None:
-    """Write the outcome down, in a few tries. What stays open all the same is taken up again, and
-    then found finished in Slack."""
+async def record(store: Store, clock: Clock, key: TurnKey, outcome: Outcome) -> bool:
+    """Write the outcome down, in a few tries. What stays open all the same is released: taken up
+    again, it is found finished in Slack. Whether it is written."""
     for wait_s in (*RECORD_AGAIN_S, None):
         try:
-            return await store.settle(key, outcome)
+            await store.settle(key, outcome)
         except StoreUnavailable as error:
             logs.warning(log, "outcome_not_recorded", detail=str(error))
+        else:
+            return True
         if wait_s is not None:
             await clock.sleep(wait_s)
+    await release(store, key, tried=True)
+    return False
 
 
 async def release(store: Store, key: TurnKey, *, tried: bool) -> None:

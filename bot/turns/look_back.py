@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot import blocks
-from bot.errors import ChannelClosed, MessageGone
+from bot.errors import ChannelClosed, MessageGone, RateLimited
 from bot.live_message import Earlier
 from bot.pacing import Pacer
-from bot.slack import Mark, SlackMessage, Workspace
+from bot.slack import SlackMessage, Workspace
 from bot.turn import Outcome, Question
 
 SLOT_TIMEOUT_S: Final = 60.0
@@ -33,31 +33,41 @@ class Before:
     ended: Outcome | None = None
     """Nothing is left to do but to record this."""
     to_delete: list[str] = field(default_factory=list)
+    edited_ts: str = ""
+    """When the question got its text, if not at first."""
 
 
 async def look_back(
-    workspace: Workspace, pacer: Pacer, question: Question, noted: Mapping[int, str]
+    workspace: Workspace,
+    pacer: Pacer,
+    question: Question,
+    noted: Mapping[int, str],
+    beside: str | None = None,
 ) -> Before:
-    """Read the question and its reply back; `noted` are the messages that the journal knows.
+    """Read the question and its reply back; `noted` are the messages that the journal knows,
+    `beside` is the ts of one that the reply stands beside, since it may be far back.
 
     Raises a SlackError when Slack cannot be read now.
     """
     look = _Look(workspace, pacer, question)
     try:
         seen = await look.since()
+        if beside is not None and beside not in seen:
+            seen |= await look.until(beside)
         asked = seen.get(question.ts) or await look.message(question.ts)
         first_is_gone = 0 in noted and not (noted[0] in seen or await look.message(noted[0]))
     except (MessageGone, ChannelClosed):
         return Before(question, ended=Outcome.GONE)
     before = Before(question)
-    finished = _sort(before, seen, noted)
+    finished = _sort(workspace, before, seen, noted)
     if asked is None or asked.get("subtype") == "tombstone" or first_is_gone:
         before.ended = Outcome.GONE
         before.to_delete = [earlier.ts for earlier in before.messages.values()]
     elif finished:
         before.ended = Outcome.COMPLETE
     else:
-        files = asked.get("files")
+        files, edited = asked.get("files"), asked.get("edited")
+        before.edited_ts = str(edited.get("ts")) if isinstance(edited, Mapping) else ""
         before.question = replace(
             question,
             text=str(asked.get("text") or ""),
@@ -76,34 +86,47 @@ class _Look:
 
     async def since(self) -> dict[str, SlackMessage]:
         """The question and what was said after it, by ts."""
-        return await self._read(None)
+        return await self._read(self.question.ts, None)
+
+    async def until(self, ts: str) -> dict[str, SlackMessage]:
+        """The question and what was said after it up to message `ts`."""
+        return await self._read(self.question.ts, ts)
 
     async def message(self, ts: str) -> SlackMessage | None:
         """One message that is too far back for `since`; None if it is not there."""
-        return (await self._read(ts)).get(ts)
+        return (await self._read(ts, ts)).get(ts)
 
-    async def _read(self, only: str | None) -> dict[str, SlackMessage]:
+    async def _read(self, oldest: str, latest: str | None) -> dict[str, SlackMessage]:
         question = self.question
         found: dict[str, SlackMessage] = {}
-        async for message in self.workspace.since(
-            question.channel,
-            question.reply_thread_ts,
-            only or question.ts,
-            latest=only,
-            slot=lambda: self.pacer.read(question.team, SLOT_TIMEOUT_S),
-        ):
-            found[str(message.get("ts"))] = message
+        try:
+            async for message in self.workspace.since(
+                question.channel,
+                question.reply_thread_ts,
+                oldest,
+                latest=latest,
+                slot=lambda: self.pacer.read(question.team, SLOT_TIMEOUT_S),
+            ):
+                found[str(message.get("ts"))] = message
+        except RateLimited as error:
+            self.pacer.pause_reads(question.team, error.retry_after_s)
+            raise
         return found
 
 
-def _sort(before: Before, seen: Mapping[str, SlackMessage], noted: Mapping[int, str]) -> bool:
+def _sort(
+    workspace: Workspace,
+    before: Before,
+    seen: Mapping[str, SlackMessage],
+    noted: Mapping[int, str],
+) -> bool:
     """Find the reply's messages among those `seen`; whether this run, or a later one, has finished
     it."""
     question = before.question
     finished = False
     answered: list[tuple[int, int, str]] = []
     for ts, message in seen.items():
-        mark = Mark.of(message)
+        mark = workspace.mark_of(message)
         key = mark.key() if mark is not None else None
         if mark is None or key is None or (key.team, key.channel, key.ts) != _place(question):
             continue
@@ -117,6 +140,8 @@ def _sort(before: Before, seen: Mapping[str, SlackMessage], noted: Mapping[int, 
     for part, ts in noted.items():
         if ts in seen:
             before.messages.setdefault(part, Earlier(ts, _text(seen[ts])))
+    # Where somebody has deleted one of them, the ones after it move up: order is kept.
+    before.messages = dict(enumerate(before.messages[part] for part in sorted(before.messages)))
     before.written = _joined(text for _, _, text in sorted(answered)) if question.continues else ""
     return finished
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final
 
 from bot import logs
@@ -41,8 +42,8 @@ RECOVER_TRIES: Final = 2
 class Run:
     """The run of one question.
 
-    `entry` is the journal's, if the turn was left open; `follows` the run of the same question
-    that this one takes the place of, since the question was edited. `on_unsettled` gets replies
+    `entry` is the journal's, if the turn was left open; `follows` the run before, if that is still
+    under way; `beside` the ts of the message whose button began it. `on_unsettled` gets replies
     that were found in the thread and that nobody has settled.
     """
 
@@ -53,6 +54,7 @@ class Run:
         *,
         entry: OpenTurn | None = None,
         follows: Run | None = None,
+        beside: str | None = None,
         on_unsettled: Callable[[Sequence[Question]], None],
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -60,6 +62,7 @@ class Run:
         self.question = question
         self._entry = entry
         self._follows = follows
+        self._beside = beside
         self._on_unsettled = on_unsettled
         self._written_before = ""
         self._tries = 0
@@ -67,6 +70,7 @@ class Run:
         self._answer: Answer | None = None
         self._stopped: asyncio.Future[End] = loop.create_future()
         self._deleted: asyncio.Future[None] = loop.create_future()
+        self._superseded: asyncio.Future[None] = loop.create_future()
         self._over = asyncio.Event()
         self._messages: Mapping[int, Earlier] = {}
         self._started_at = means.clock.now()
@@ -78,6 +82,12 @@ class Run:
         """End the turn now: Claude's stream is closed at once. The first reason counts."""
         if not self._stopped.done():
             self._stopped.set_result(how)
+
+    def supersede(self) -> None:
+        """End the turn, however far it is, and leave its messages to the next run."""
+        self.stop(end.SUPERSEDED)
+        if not self._superseded.done():
+            self._superseded.set_result(None)
 
     def question_deleted(self) -> None:
         """End the turn, and take its reply away."""
@@ -110,30 +120,60 @@ class Run:
             workspace = self._means.slack.of(self.question.team)
             if workspace is None:  # the bot was moved to another workspace
                 return Outcome.GONE
-            if self._follows is not None:
-                self._messages = await self._follows.messages_left()
-            if (ended := await self._look_back(workspace)) is not None:
+            if (ended := await self._find_what_there_is(workspace)) is not None:
                 return ended
             if self._is_over_tried():
                 self.stop(end.AFTER_A_RESTART)
-            enterprise = workspace.identity.enterprise
-            refusal = self._means.policy.refusal(self.question, enterprise)
-            if refusal is not None:
-                if not self._messages:
-                    await self._say_privately(workspace, refusal)
-                    self._account(Outcome.DECLINED, None, 0.0)
-                    return Outcome.DECLINED
-                self.stop(End(Outcome.DECLINED, refusal))
+            if (refusal := self._refusal(workspace)) is not None:
+                await self._say_privately(workspace, refusal)
+                self._account(Outcome.DECLINED, None, 0.0)
+                return Outcome.DECLINED
             return await self._in_a_live_message(workspace)
         finally:
             self._over.set()
 
-    async def _look_back(self, workspace: Workspace) -> Outcome | None:
-        """Find out in Slack what is not known here; the outcome if nothing is left to do."""
-        if self._entry is None and (self.question.run == 0 or self.question.text):
+    def _refusal(self, workspace: Workspace) -> str | None:
+        """Why the question is not answered, if so. Later runs were judged when they were asked for;
+        where a reply was begun it is ended."""
+        if self.question.run > 0 or self._messages:
             return None
+        return self._means.policy.refusal(self.question, workspace.identity.enterprise)
+
+    async def _find_what_there_is(self, workspace: Workspace) -> Outcome | None:
+        """The question's text and the messages to write into, from the run before and from Slack;
+        the outcome if nothing is left to do."""
+        if self._follows is not None:
+            left = await self._follows.messages_left()
+            self._messages = left if self.question.reuses else {}
+            if self._is_edit:  # what answers the question as it was does not stay in sight
+                self._messages = {part: replace(one, text="") for part, one in left.items()}
+            if self._follows.is_deleted:
+                return Outcome.GONE
+        if self._entry is None and self._knows_its_text:
+            return None
+        try:
+            return await self._look_back(workspace)
+        except SlackError:
+            if self._entry is None:
+                await self._say_privately(workspace, sentences.UNREAD_YET)
+            raise
+
+    @property
+    def _knows_its_text(self) -> bool:
+        return self.question.run == 0 or (self._is_edit and bool(self.question.text))
+
+    @property
+    def _is_edit(self) -> bool:
+        return self._follows is not None and self._beside is None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the question was deleted."""
+        return self._deleted.done()
+
+    async def _look_back(self, workspace: Workspace) -> Outcome | None:
         noted = self._entry.messages if self._entry is not None else {}
-        before = await look_back(workspace, self._means.pacer, self.question, noted)
+        before = await look_back(workspace, self._means.pacer, self.question, noted, self._beside)
         if before.ended is not None:
             channel = self.question.channel
             await clear_away(workspace, self._means.pacer, channel, before.to_delete)
@@ -141,6 +181,7 @@ class Run:
                 await self._say_privately(workspace, sentences.ALREADY)
             return before.ended
         self.question = before.question
+        self.edited_ts = max(self.edited_ts, before.edited_ts)
         self._messages = {**before.messages, **self._messages}
         self._written_before = before.written
         if self._entry is not None:
@@ -194,17 +235,19 @@ class Run:
         if self._broken is not None:
             raise self._broken
         if how.outcome in (None, Outcome.SUPERSEDED):
-            self._messages = await live.leave()
-            logs.event(log, "reply_left", outcome=how.outcome, messages=len(self._messages))
-        elif how.outcome is not Outcome.GONE:
-            await self._settle(live, how)
+            await live.leave()
+            logs.event(log, "reply_left", outcome=how.outcome)
+        elif how.outcome is not Outcome.GONE and not await self._settle(live, how):
+            how = end.SUPERSEDED
         if self._deleted.done():
             await live.remove()
             return end.GONE
+        self._messages = await live.leave() if how is end.SUPERSEDED else live.messages()
         return how
 
-    async def _settle(self, live: LiveMessage, how: End) -> None:
-        """Show the last state, unless the question is deleted meanwhile."""
+    async def _settle(self, live: LiveMessage, how: End) -> bool:
+        """Show the last state; False if the next run takes over meanwhile. Nothing more is shown
+        when the question is deleted."""
         settling = asyncio.ensure_future(
             live.settle(
                 how.reason,
@@ -212,12 +255,14 @@ class Run:
                 button=again.button(how.again, self.question) if how.again else None,
             )
         )
-        await asyncio.wait([settling, self._deleted], return_when=asyncio.FIRST_COMPLETED)
+        ends = [settling, self._deleted, self._superseded]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if settling.done():
             settling.result()
-        else:
-            settling.cancel()
-            await asyncio.wait([settling])
+            return True
+        settling.cancel()
+        await asyncio.wait([settling])
+        return not self._superseded.done()
 
     async def _until_stopped(self, live: LiveMessage, held: AsyncExitStack) -> End:
         """Stream Claude's reply into `live` until it ends or somebody stops the turn."""
@@ -244,7 +289,7 @@ class Run:
         """The first status of the reply."""
         if self._entry is not None:
             return sentences.RESTARTED
-        return sentences.EDITED if self._follows is not None else THINKING
+        return sentences.EDITED if self._is_edit else THINKING
 
     def _account(self, outcome: Outcome, live: LiveMessage | None, settle_s: float) -> None:
         answer = self._answer

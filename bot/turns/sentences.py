@@ -24,6 +24,7 @@ RESTARTED: Final = "Started again after a restart…"
 EDITED: Final = "The question was edited: starting again…"
 ALREADY: Final = "That has been asked for already: the reply is here, or on its way."
 NOT_NOW: Final = "I cannot do that at this moment. Please press the button again in a little while."
+UNREAD_YET: Final = "I cannot read your question back at this moment, and will try again shortly."
 OUTDATED: Final = "That button is from an earlier version of me. Please ask again in a new message."
 UNEXPECTED: Final = BotError.sentence
 

@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from bot.clock import Clock
 from bot.store import CLAIM_HOURS, News, OpenTurn
-from bot.store.sqlite.file import File
+from bot.store.sqlite.file import MIGRATIONS, File
 from bot.store.sqlite.ledger import SqliteLedger
 from bot.store.sqlite.places import Places
 from bot.turn import Outcome, Question, Surface, TurnKey
@@ -105,7 +105,9 @@ class SqliteStore:
         return 0
 
     async def ping(self) -> None:
-        await self._file.do(lambda: self._file.db.execute("SELECT 1").fetchone())
+        # The same number again: a write, so that a full or read-only disk is noticed.
+        sql = f"PRAGMA user_version = {len(MIGRATIONS)}"
+        await self._file.do(lambda: self._file.db.execute(sql))
 
     async def close(self) -> None:
         await self._file.close()
