@@ -6,7 +6,7 @@ whose store may be empty: all that it needs is in Slack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -14,8 +14,8 @@ from bot import blocks
 from bot.errors import ChannelClosed, MessageGone, RateLimited
 from bot.live_message import Earlier
 from bot.pacing import Pacer
-from bot.slack import SlackMessage, Workspace
-from bot.turn import Outcome, Question
+from bot.slack import Mark, SlackMessage, Workspace
+from bot.turn import Outcome, Question, TurnKey
 
 SLOT_TIMEOUT_S: Final = 60.0
 
@@ -123,20 +123,23 @@ def _sort(
     """Find the reply's messages among those `seen`; whether this run, or a later one, has finished
     it."""
     question = before.question
-    finished = False
-    answered: list[tuple[int, int, str]] = []
+    marked = []
     for ts, message in seen.items():
         mark = workspace.mark_of(message)
         key = mark.key() if mark is not None else None
-        if mark is None or key is None or (key.team, key.channel, key.ts) != _place(question):
-            continue
-        if key.run == question.run or (question.reuses and key.run == question.run - 1):
-            before.messages[mark.part] = Earlier(ts, _text(message), mark.rev)
-            finished = finished or (mark.final and key.run == question.run)
-        elif key.run < question.run:
-            answered.append((key.run, mark.part, _text(message)))
-        else:
-            finished = True  # a later run has answered
+        if mark is not None and key is not None and _place(key) == _place(question.key):
+            marked.append((key.run, mark, Earlier(ts, _text(message), mark.rev)))
+    marked.sort(key=lambda one: one[0])
+    own = _own_runs(question, [(run, mark) for run, mark, _ in marked])
+    before.messages = {mark.part: message for run, mark, message in marked if run in own}
+    finished = any(
+        run > question.run or (mark.final and run == question.run) for run, mark, _ in marked
+    )
+    answered = [
+        (run, mark.part, message.text)
+        for run, mark, message in marked
+        if run not in own and run < question.run
+    ]
     for part, ts in noted.items():
         if ts in seen:
             before.messages.setdefault(part, Earlier(ts, _text(seen[ts])))
@@ -146,8 +149,19 @@ def _sort(
     return finished
 
 
-def _place(question: Question) -> tuple[str, str, str]:
-    return question.team, question.channel, question.ts
+def _own_runs(question: Question, marks: Sequence[tuple[int, Mark]]) -> set[int]:
+    """The runs whose messages this one writes into: its own and, back from it, as long as one took
+    over the messages of the one before."""
+    runs, reuses = {question.run}, question.reuses
+    while reuses and min(runs) > 0:
+        before = min(runs) - 1
+        runs.add(before)
+        reuses = any(mark.reuses for run, mark in marks if run == before)
+    return runs
+
+
+def _place(key: TurnKey) -> tuple[str, str, str]:
+    return key.team, key.channel, key.ts
 
 
 def _joined(texts: Iterable[str]) -> str:
