@@ -167,8 +167,10 @@ class LiveMessage:
                 self._draft.lift_the_limit()
                 self._writing = self._spawn(self._write())
                 await self._written()
-        finally:
-            await self._clear(self._draft.leftovers())
+        except SlackError:
+            await self._clear(set(self._draft.unwanted))  # the rest may be all that is to be seen
+            raise
+        await self._clear(self._draft.leftovers())
 
     async def _written(self) -> None:
         assert self._writing is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ HOLD_SHARE: Final = 0.75
 
 UNLIMITED: Final = 1_000
 REFUSALS: Final = 3
+TAKEN_OVER: Final = 1_000
 EARLY_POSTS: Final = 2
 """For the first words, and for the final text."""
 
@@ -90,6 +91,8 @@ class Part:
     refusals: int = 0
     """How often Slack has refused to edit the part's message."""
     early_posts: int = 0
+    left: list[str] = field(default_factory=list)
+    """Messages that show the part until its new one is posted."""
     frozen: bool = False
     """Edits are refused again and again: nothing more until the last text, in a new message."""
     in_doubt: bool = False
@@ -166,9 +169,10 @@ class Draft:
         """The reply's messages and what they show, for another run to take over."""
         found = dict(self._earlier)
         for part in self.parts:
-            if part.ts is not None:
+            ts = part.ts or (part.left[-1] if part.left else None)
+            if ts is not None:
                 shown = part.sent.body if part.sent is not None else part.kept
-                found[part.number] = Earlier(part.ts, shown, part.rev)
+                found[part.number] = Earlier(ts, shown, part.rev)
         return found
 
     def leftovers(self) -> set[str]:
@@ -251,9 +255,15 @@ class Draft:
         self._leave_message(part)
         return True
 
+    def posted(self, part: Part, ts: str) -> None:
+        """`part` is shown by message `ts`: those that it was shown by before may go."""
+        part.ts = ts
+        self.unwanted |= set(part.left)
+        part.left.clear()
+
     def _leave_message(self, part: Part) -> None:
         if part.ts is not None:
-            self.unwanted.add(part.ts)
+            part.left.append(part.ts)
         part.ts = part.sent = None
 
     def content(self, part: Part) -> Content:
@@ -345,7 +355,10 @@ class Draft:
         earlier = self._earlier.pop(number, None)
         if earlier is None:
             return Part(number)
-        return Part(number, ts=earlier.ts, kept=earlier.text, rev=earlier.rev)
+        # Its writer may have a call under way that lands late: told from ours by its number, and
+        # looked for at the end.
+        rev = earlier.rev + TAKEN_OVER
+        return Part(number, ts=earlier.ts, kept=earlier.text, rev=rev, in_doubt=True)
 
     def _keep(self, kept: Mapping[int, Earlier]) -> None:
         """The messages of an earlier try stay as they are: how their text was cut cannot be told
@@ -354,7 +367,7 @@ class Draft:
         self._beyond = ""
         self._earlier.clear()
         self.parts = [
-            Part(number, text=one.text, ts=one.ts or None, rev=one.rev)
+            Part(number, text=one.text, ts=one.ts or None, rev=one.rev, in_doubt=True)
             for number, one in sorted(kept.items())
             if one.text.strip() or number == 0
         ]
@@ -371,7 +384,8 @@ class Draft:
         self._beyond = ""
         part.shown = 0
         # Not used again: their text moves, and would be out of sight between two edits.
-        self.unwanted |= {other.ts for other in self.parts[index + 1 :] if other.ts is not None}
+        for other in self.parts[index + 1 :]:
+            self.unwanted |= {ts for ts in (other.ts, *other.left) if ts is not None}
         del self.parts[index + 1 :]
 
     def _clear(self) -> None:
@@ -387,6 +401,7 @@ class Draft:
         del self.parts[index + 1 :]
 
     def _give_up(self, part: Part) -> None:
+        self.unwanted |= set(part.left)
         if part.ts is not None:
             self._earlier[part.number] = Earlier(part.ts, part.kept, part.rev)
         part.ts = part.sent = None

@@ -254,7 +254,7 @@ class Writer:
         if part not in self._draft.parts:  # withdrawn, or cut anew, while the post was under way
             self._draft.unwanted.add(ts)
             return
-        part.ts = ts
+        self._draft.posted(part, ts)
         self._sent(part, content)
         self.report.messages.append(ts)
         await self._note_message(part.number, ts)

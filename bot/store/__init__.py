@@ -47,6 +47,8 @@ class News:
     channel: str
     ts: str
     """The message; of settled turns the root of their thread ("" in a flat direct message)."""
+    edited_ts: str = ""
+    """When it was edited."""
 
 
 class Store(Protocol):
@@ -63,6 +65,15 @@ class Store(Protocol):
     @property
     def shared(self) -> bool:
         """Whether other processes may use it too."""
+
+    @property
+    def remembers_since(self) -> float:
+        """Seconds since the epoch: claims from before then may have been lost."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it has just lost its data while processes were at work: what it does not know
+        may be under way all the same."""
 
     async def accept(self, question: Question) -> bool:
         """Claim the question, write its journal entry and lease it, in one step; False if it was
@@ -91,7 +102,8 @@ class Store(Protocol):
         """Remember that message `ts` is part number `part` of the reply."""
 
     async def settle(self, key: TurnKey, outcome: Outcome) -> None:
-        """Close the journal entry; its thread and its place become free."""
+        """Close the journal entry; its thread and its place become free. Nothing happens if another
+        process has taken the turn up."""
 
     async def take_place(self, key: TurnKey, limit: int) -> int:
         """Ask for one of `limit` places (over all processes) for an open turn that is leased to
@@ -111,6 +123,9 @@ class Store(Protocol):
 
     async def peers(self) -> int:
         """How many other processes were alive within the last LEASE_S."""
+
+    async def leave(self) -> None:
+        """Count no more among the others' peers: this process takes nothing up any more."""
 
     async def ping(self) -> None:
         """Return if the store can be reached."""

@@ -29,8 +29,11 @@ Place = tuple[str, str, str]
 """Team, channel, ts of a message."""
 DELETED: Final = 5_000
 """How many deleted messages are remembered."""
+CLOSE_S: Final = 2.0
+"""... and for ending what is then still under way, and closing everything."""
 CANCEL_S: Final = 1.0
-"""... and for ending what is then still under way."""
+TAKEN_WITHIN_S: Final = 1.0
+"""Who takes a reply over does it within milliseconds of hearing that it may."""
 
 
 class Turns:
@@ -46,7 +49,10 @@ class Turns:
         self._errands: set[asyncio.Task[None]] = set()
         """Short work that outlives what asked for it: records, news, a word to somebody."""
         self._renewing: asyncio.Task[None] | None = None
-        self._watches: list[asyncio.Task[None]] = []
+        self._recovering: asyncio.Task[None] | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._leaving = end.AFTER_A_RESTART
+        self._handed_over: set[TurnKey] = set()
         self._recovery = Recovery(means, self)
         self._editing = asyncio.Lock()
         """Two edits of one question in a row must not both follow the same run."""
@@ -56,8 +62,8 @@ class Turns:
         """Begin to renew leases, to hear the other processes, and to look for turns that an
         earlier process, or a failure, has left open."""
         self._renewing = asyncio.create_task(_keep(self._means.leases.renew), name="leases")
-        for watch in (self._recovery.watch, self._hear):
-            self._watches.append(asyncio.create_task(_keep(watch), name=f"turns:{watch.__name__}"))
+        self._recovering = asyncio.create_task(_keep(self._recovery.watch), name="recovery")
+        self._hearing = asyncio.create_task(_keep(self._hear), name="news")
 
     def has(self, key: TurnKey) -> bool:
         """Whether the turn runs here, or is just being accepted."""
@@ -111,7 +117,7 @@ class Turns:
         """Somebody edited message `ts`, which says `text` since `edited_ts`: if its reply still
         grows, it begins again, in the same messages. Raises as `accept`."""
         if not await self._edit_here(team, channel, ts, text, edited_ts):
-            self._spread(News("edited", team, channel, ts))
+            self._spread(News("edited", team, channel, ts, edited_ts))
 
     async def idle(self) -> None:
         """Return when no turn is under way."""
@@ -124,27 +130,47 @@ class Turns:
         """Accept nothing more; let replies finish; hand the others over to another process, or
         settle them; within `grace_s`."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + max(0.0, grace_s - CANCEL_S)
-        settles_at = ends_at - SETTLE_SHARE * max(0.0, grace_s - CANCEL_S)
+        ends_at = loop.time() + grace_s - min(CLOSE_S, 0.4 * grace_s)
+        settles_at = loop.time() + (1 - SETTLE_SHARE) * (ends_at - loop.time())
         self.draining = True
-        for watch in self._watches:
-            watch.cancel()
-        how = end.HANDED_OVER if await self._has_peers() else end.AFTER_A_RESTART
-        if how is end.HANDED_OVER:
-            for run in self._runs.values():
-                if not run.has_text:
-                    run.stop(how)
-        await self._finished(settles_at - loop.time())
-        for run in list(self._runs.values()):
-            run.stop(how)
-        await self._finished(ends_at - loop.time())
+        if self._recovering is not None:
+            self._recovering.cancel()
+        if grace_s > 0 and self._runs:
+            await self._leave()
+            await self._finished(settles_at - loop.time())
+            for run in list(self._runs.values()):
+                run.stop(self._leaving)
+            await self._finished(ends_at - loop.time())
+            await self._take_back(ends_at - loop.time())
         await self._cancel_all()
 
-    async def _has_peers(self) -> bool:
+    async def _leave(self) -> None:
+        """Find out who can go on with the replies here; those that have no text yet go at once."""
         try:
-            return await self._means.store.peers() > 0
+            await self._means.store.leave()
+            has_peers = await self._means.store.peers() > 0
         except StoreUnavailable:
-            return False
+            has_peers = False
+        if has_peers:
+            self._leaving = end.HANDED_OVER
+            for run in self._runs.values():
+                if not run.has_text:
+                    run.stop(self._leaving)
+
+    async def _take_back(self, timeout_s: float) -> None:
+        """End replies that were handed over, but that nobody has taken up: the others may be
+        leaving too."""
+        if not self._handed_over or timeout_s <= TAKEN_WITHIN_S:
+            return
+        await asyncio.sleep(TAKEN_WITHIN_S)
+        try:
+            for entry in await self._means.store.abandoned():
+                key = entry.question.key
+                if key in self._handed_over and await self._means.store.take_up(key):
+                    self._start(entry.question, entry=replace(entry, accepted_at=0.0))
+        except StoreUnavailable as error:
+            logs.warning(log, "handed_over_unseen", detail=str(error))
+        await self._finished(timeout_s - TAKEN_WITHIN_S)
 
     async def _finished(self, timeout_s: float) -> None:
         if self._running and timeout_s > 0:
@@ -159,8 +185,8 @@ class Turns:
         rest = [*self._running.values(), *self._errands]
         if rest:
             await asyncio.wait(rest, timeout=CANCEL_S)
-        left = [*self._watches, *self._errands]
-        left += [self._renewing] if self._renewing is not None else []
+        watches = (self._renewing, self._recovering, self._hearing)
+        left = [*self._errands, *(watch for watch in watches if watch is not None)]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -247,6 +273,8 @@ class Turns:
         if outcome is not None:
             await self._record(key, outcome)
         else:
+            if run.is_handed_over:
+                self._handed_over.add(key)
             await closing.release(self._means.store, key, tried=not run.is_handed_over)
         self._means.places.changed(thread_of(run.question))
 
@@ -298,7 +326,7 @@ class Turns:
         return found
 
     async def _edit_here(
-        self, team: str, channel: str, ts: str, text: str, edited_ts: str | None
+        self, team: str, channel: str, ts: str, text: str | None, edited_ts: str
     ) -> bool:
         """Begin the turn again that an edited message asks, if it runs here."""
         if self._latest_run(team, channel, ts) is None:
@@ -321,23 +349,28 @@ class Turns:
         ]
         return max(asked, key=lambda run: run.question.run, default=None)
 
-    async def _begin_again(self, latest: Run, text: str, edited_ts: str | None) -> None:
-        """Answer the question as it reads now; one that was read back already did."""
-        if edited_ts is not None and edited_ts <= latest.edited_ts:
+    async def _begin_again(self, latest: Run, text: str | None, edited_ts: str) -> None:
+        """Answer the question as it reads now: `text`, or (None) as Slack says."""
+        if edited_ts <= latest.edited_ts:
             return
         question = latest.question
-        if edited_ts is None or question.text != text:
-            anew = replace(question, run=question.run + 1, reuses=True, continues=False, text=text)
-            if not await self._accept(anew) or (latest_now := self._runs.get(anew.key)) is None:
+        if question.text != text:
+            anew = replace(
+                question, run=question.run + 1, reuses=True, continues=False, text=text or ""
+            )
+            if not await self._accept(anew) or (begun := self._runs.get(anew.key)) is None:
                 return
-            latest = latest_now
-        latest.edited_ts = edited_ts or latest.edited_ts
+            latest = begun
+        latest.edited_ts = edited_ts
 
     async def _edit_heard_of(self, news: News) -> None:
         """Its text did not come with the news: it is read from Slack."""
         try:
-            await self._edit_here(news.team, news.channel, news.ts, "", None)
-        except (StoreUnavailable, Draining) as error:
+            await self._edit_here(news.team, news.channel, news.ts, None, news.edited_ts)
+        except Draining:
+            if (latest := self._latest_run(news.team, news.channel, news.ts)) is not None:
+                latest.stop(self._leaving)  # whoever goes on with it reads the new text
+        except StoreUnavailable as error:
             logs.warning(log, "edit_unheeded", detail=str(error))
 
     def _spread(self, news: News) -> None:

@@ -62,7 +62,7 @@ async def look_back(
     finished = _sort(workspace, before, seen, noted)
     if asked is None or asked.get("subtype") == "tombstone" or first_is_gone:
         before.ended = Outcome.GONE
-        before.to_delete = [earlier.ts for earlier in before.messages.values()]
+        before.to_delete += [earlier.ts for earlier in before.messages.values()]
     elif finished:
         before.ended = Outcome.COMPLETE
     else:
@@ -129,9 +129,16 @@ def _sort(
         key = mark.key() if mark is not None else None
         if mark is not None and key is not None and _place(key) == _place(question.key):
             marked.append((key.run, mark, Earlier(ts, _text(message), mark.rev)))
-    marked.sort(key=lambda one: one[0])
+    marked.sort(key=lambda one: (one[0], one[1].rev, one[1].final))
     own = _own_runs(question, [(run, mark) for run, mark, _ in marked])
-    before.messages = {mark.part: message for run, mark, message in marked if run in own}
+    newest: dict[int, tuple[int, Earlier]] = {}
+    for run, mark, shown in marked:
+        if run in own:
+            older = newest.get(mark.part)
+            if older is not None and older[0] == run:  # a twin: posted anew, but not yet deleted
+                before.to_delete.append(older[1].ts)
+            newest[mark.part] = (run, shown)
+    before.messages = {part: shown for part, (_, shown) in newest.items()}
     finished = any(
         run > question.run or (mark.final and run == question.run) for run, mark, _ in marked
     )

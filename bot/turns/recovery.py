@@ -61,7 +61,7 @@ class Recovery:
     async def settle_orphan(self, question: Question) -> None:
         """A reply in Slack that was begun and never ended: if no store knows of it (it was lost
         with its disk), end it."""
-        if self._runs.has(question.key):
+        if self._runs.has(question.key) or self._means.store.is_doubtful:
             return
         try:
             if not await self._means.store.accept(question):

@@ -160,7 +160,10 @@ class Run:
 
     @property
     def _knows_its_text(self) -> bool:
-        return self.question.run == 0 or (self._is_edit and bool(self.question.text))
+        if self.question.run == 0:
+            # A store that lost its memory may not know that it was answered.
+            return float(self.question.ts) >= self._means.store.remembers_since
+        return self._is_edit and bool(self.question.text)
 
     @property
     def _is_edit(self) -> bool:
@@ -174,9 +177,9 @@ class Run:
     async def _look_back(self, workspace: Workspace) -> Outcome | None:
         noted = self._entry.messages if self._entry is not None else {}
         before = await look_back(workspace, self._means.pacer, self.question, noted, self._beside)
+        channel = self.question.channel
+        await clear_away(workspace, self._means.pacer, channel, before.to_delete)
         if before.ended is not None:
-            channel = self.question.channel
-            await clear_away(workspace, self._means.pacer, channel, before.to_delete)
             if self._entry is None and before.ended is Outcome.COMPLETE:
                 await self._say_privately(workspace, sentences.ALREADY)
             return before.ended
@@ -256,13 +259,16 @@ class Run:
             )
         )
         ends = [settling, self._deleted, self._superseded]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if settling.done():
-            settling.result()
-            return True
-        settling.cancel()
-        await asyncio.wait([settling])
-        return not self._superseded.done()
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not settling.done():
+                settling.cancel()
+                await asyncio.wait([settling])
+        if settling.cancelled():
+            return not self._superseded.done()
+        settling.result()
+        return True
 
     async def _until_stopped(self, live: LiveMessage, held: AsyncExitStack) -> End:
         """Stream Claude's reply into `live` until it ends or somebody stops the turn."""

@@ -47,11 +47,13 @@ class RedisStore(Journal):
         """
         link = await Link.open(url, clock, prefix, owner or secrets.token_hex(4))
         try:
-            was_used = await link.run(scripts.ENTER, round(lease_s * US))
+            was_used, born_us = await link.run(scripts.ENTER, round(lease_s * US), "new")
         except BaseException:
             await link.close()
             raise
-        return cls(link, clock, lease_s, has_memory=was_used == 1)
+        store = cls(link, clock, lease_s, has_memory=was_used == 1)
+        store._told(born_us, 0)
+        return store
 
     async def tell(self, news: News) -> None:
         await self._wire.tell(news)
@@ -63,10 +65,15 @@ class RedisStore(Journal):
         others: int = await self._link.run(scripts.PEERS, self._lease_us)
         return others
 
+    async def leave(self) -> None:
+        self._leaving = True
+        await self._link.run(scripts.LEAVE)
+
     async def ping(self) -> None:
         await self._link.ping()
 
     async def close(self) -> None:
-        with suppress(StoreUnavailable):  # the others will notice that nothing is heard of it
-            await self._link.run(scripts.LEAVE)
+        if not self._leaving:
+            with suppress(StoreUnavailable):  # the others will notice that nothing is heard of it
+                await self.leave()
         await self._link.close()

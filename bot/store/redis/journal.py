@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -46,11 +48,28 @@ class Journal:
         self._link = link
         self._lease_us = round(lease_s * US)
         self._held: dict[TurnKey, _Held] = {}
+        self._leaving = False
+        self._remembers_since = 0.0
+        self._doubtful_until = -math.inf
+
+    @property
+    def remembers_since(self) -> float:
+        return self._remembers_since
+
+    @property
+    def is_doubtful(self) -> bool:
+        return asyncio.get_running_loop().time() < self._doubtful_until
+
+    def _told(self, born_us: str, lost: int) -> None:
+        """What a script says of Redis's own memory."""
+        self._remembers_since = float(born_us) / US
+        if lost:
+            self._doubtful_until = asyncio.get_running_loop().time() + scripts.DOUBT_MS / 1_000
 
     async def accept(self, question: Question) -> bool:
         key = question.key
         run_before = TurnKey(key.team, key.channel, key.ts, key.run - 1) if key.run else None
-        accepted_us = await self._link.run(
+        accepted = await self._link.run(
             scripts.ACCEPT,
             str(key),
             self._lease_us,
@@ -58,8 +77,10 @@ class Journal:
             _record(question),
             str(run_before or ""),
         )
-        if accepted_us is None:
+        if accepted is None:
             return False
+        accepted_us, *memory = accepted
+        self._told(*memory)
         self._held[key] = _Held(question, accepted_us)
         return True
 
@@ -82,7 +103,10 @@ class Journal:
 
     async def renew(self, keys: Collection[TurnKey]) -> set[TurnKey]:
         asked = list(keys)
-        states = await self._link.run(scripts.RENEW, self._lease_us, *map(str, asked))
+        state = "leaving" if self._leaving else "here"
+        told = await self._link.run(scripts.RENEW, self._lease_us, state, *map(str, asked))
+        born_us, lost_data, *states = told
+        self._told(born_us, lost_data)
         for key, state in zip(asked, states, strict=True):
             if state == "unknown":
                 await self._restore(key)

@@ -23,6 +23,7 @@ from redis.exceptions import (
 from bot.clock import Clock
 from bot.errors import StoreUnavailable
 
+CLOSE_S: Final = 0.7
 CALL_S: Final = 1.5
 """Every call has ended by then: Slack wants its answer within 3 s, and `accept` is before it."""
 CONNECT_S: Final = 1.0
@@ -90,9 +91,9 @@ class Link:
     async def close(self) -> None:
         """Let the calls that are under way end, and close all connections."""
         self.closed = True
-        await self._idle.wait()
         with suppress(RedisError, OSError):  # of a Redis that does not answer any more
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout(CLOSE_S):
+                await self._idle.wait()
                 await self._client.aclose()
 
     async def _reach(self, clock: Clock) -> None:

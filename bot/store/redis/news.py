@@ -34,7 +34,7 @@ class Wire:
 
     async def tell(self, news: News) -> None:
         """Raises StoreUnavailable."""
-        told = (self._link.owner, news.kind, news.team, news.channel, news.ts)
+        told = (self._link.owner, news.kind, news.team, news.channel, news.ts, news.edited_ts)
         await self._link.publish(json.dumps(told, separators=(",", ":")))
 
     async def hear(self) -> AsyncGenerator[News, None]:
@@ -82,9 +82,9 @@ class Wire:
         if message["type"] != "message":
             return None
         try:
-            owner, kind, team, channel, ts = json.loads(message["data"])
+            owner, kind, team, channel, ts, *edited = json.loads(message["data"])
         except (ValueError, TypeError):
             return None
         if owner == self._link.owner or kind not in KINDS:
             return None
-        return News(kind, team, channel, ts)
+        return News(kind, team, channel, ts, edited[0] if edited else "")

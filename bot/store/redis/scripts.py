@@ -8,7 +8,8 @@
     line            open turns that wait for a place, by acceptance
     places          open turns that have one
     peers           processes by their last sign of life
-    since           exists while the prefix is in use
+    since           when the prefix came into use
+    lost            for some seconds after Redis came back empty while processes were at work
 
 `ledger_scripts` has those of the budgets.
 Every key begins with the prefix, KEYS[1], and goes away by itself. Keys are made up inside of the
@@ -19,7 +20,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from bot.store import CLAIM_HOURS
+from bot.store import CLAIM_HOURS, RENEW_EVERY_S
+
+DOUBT_MS: Final = round((RENEW_EVERY_S + 2.0) * 1_000)
+"""By then every process has renewed its leases, and so told again what is under way."""
 
 _BASICS: Final = f"""
 local P, ME, KEPT_S = KEYS[1], ARGV[1], {CLAIM_HOURS * 3_600}
@@ -27,7 +31,18 @@ local time = redis.call('TIME')
 local NOW = time[1] * 1000000 + time[2]
 """
 
-_TURNS: Final = """
+_SINCE: Final = f"""
+local function since()
+    if redis.call('SET', P .. 'since', NOW, 'NX', 'EX', 3600) then
+        redis.call('SET', P .. 'lost', 1, 'PX', {DOUBT_MS})
+    end
+    return redis.call('GET', P .. 'since')
+end
+"""
+
+_TURNS: Final = (
+    _SINCE
+    + """
 local function turn(key) return P .. 'turn:' .. key end
 
 local function put(zset, score, key)
@@ -65,15 +80,21 @@ local function close(key, outcome)
     end
 end
 """
+)
 
-_BEAT: Final = """
-local alive_us = ARGV[2]
+_BEAT: Final = (
+    _SINCE
+    + """
+local alive_us, state = ARGV[2], ARGV[3]
 local before = redis.call('EXISTS', P .. 'since')
-redis.call('SET', P .. 'since', NOW, 'EX', 3600)
-redis.call('ZADD', P .. 'peers', NOW, ME)
+if state == 'new' then redis.call('SET', P .. 'since', NOW, 'NX') end
+local born = since()
+redis.call('EXPIRE', P .. 'since', 3600)
+if state ~= 'leaving' then redis.call('ZADD', P .. 'peers', NOW, ME) end
 redis.call('ZREMRANGEBYSCORE', P .. 'peers', '-inf', NOW - alive_us)
 redis.call('EXPIRE', P .. 'peers', 60)
 """
+)
 
 
 def basics(steps: str) -> str:
@@ -95,10 +116,12 @@ if redis.call('EXISTS', turn(key)) == 1 then return false end
 if run_before ~= '' and redis.call('HEXISTS', turn(run_before), 'owner') == 1 then
     close(run_before, 'superseded')
 end
+local born = since()
 begin(key, lease_us, NOW, thread, record)
-return NOW
+return {NOW, born, redis.call('EXISTS', P .. 'lost')}
 """)
-"""When it was accepted; nil if it was claimed before."""
+"""When it was accepted, since when the store remembers, and whether it has just lost its data; nil
+if it was claimed before."""
 
 RESTORE: Final = _turns("""
 local key, lease_us, thread, record, at, has_place = unpack(ARGV, 2)
@@ -149,12 +172,12 @@ return redis.call('EXISTS', turn(key)) == 1 and 0
 """)
 """How many by now; 0 if it is settled, nil if it is unknown."""
 
-ENTER: Final = _beat("return before")
-"""Whether the prefix was in use before."""
+ENTER: Final = _beat("return {before, born}")
+"""Whether the prefix was in use before, and since when it is."""
 
 RENEW: Final = _beat("""
-local found = {}
-for i = 3, #ARGV do
+local found = {born, redis.call('EXISTS', P .. 'lost')}
+for i = 4, #ARGV do
     local turn = P .. 'turn:' .. ARGV[i]
     if redis.call('HGET', turn, 'owner') == ME then
         redis.call('ZADD', P .. 'open', NOW + alive_us, ARGV[i])
@@ -190,14 +213,16 @@ tell('released', key)
 
 NOTE_MESSAGE: Final = _turns("""
 local key, part, ts = unpack(ARGV, 2)
-if redis.call('HEXISTS', turn(key), 'owner') == 1 then
+if redis.call('HGET', turn(key), 'owner') == ME then
     redis.call('HSET', turn(key), 'm' .. part, ts)
 end
 """)
 
 SETTLE: Final = _turns("""
 local key, outcome = unpack(ARGV, 2)
-if redis.call('HEXISTS', turn(key), 'outcome') == 0 then close(key, outcome) end
+local owner, settled = unpack(redis.call('HMGET', turn(key), 'owner', 'outcome'))
+-- Not the turn of a process that took it up meanwhile.
+if not settled and (not owner or owner == ME or owner == '') then close(key, outcome) end
 """)
 
 TAKE_PLACE: Final = _turns("""
@@ -205,6 +230,8 @@ local key, limit = ARGV[2], tonumber(ARGV[3])
 local owner, thread, at = unpack(redis.call('HMGET', turn(key), 'owner', 'thread', 'at'))
 if owner ~= ME then return redis.call('EXISTS', turn(key)) == 1 and -1 end
 if redis.call('ZSCORE', P .. 'places', key) then return 0 end
+-- Replies may be under way of which it is not told again yet.
+if redis.call('EXISTS', P .. 'lost') == 1 then return -1 end
 
 -- Once it stands in line, an earlier question that comes late does not overtake it.
 local waits, is_earlier = redis.call('ZSCORE', P .. 'line', key), true

@@ -29,6 +29,7 @@ class SqliteStore:
     """Store over one file."""
 
     shared = False
+    is_doubtful = False
 
     def __init__(self, file: File, clock: Clock) -> None:
         self._file = file
@@ -36,6 +37,7 @@ class SqliteStore:
         self._accepts = 0
         self._leased: set[TurnKey] = set()
         self._places = Places([])
+        self.remembers_since = clock.wall() if file.is_new else 0.0
         self.ledger = SqliteLedger(file, clock)
 
     @classmethod
@@ -103,6 +105,9 @@ class SqliteStore:
 
     async def peers(self) -> int:
         return 0
+
+    async def leave(self) -> None:
+        """There is nobody else."""
 
     async def ping(self) -> None:
         # The same number again: a write, so that a full or read-only disk is noticed.
