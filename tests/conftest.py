@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from bot import config, serve
 from bot.markdown import WORD_JOINER
 from bot.playground.claude import Reply, ScriptedClaude
 from bot.playground.slack import Message, SlackEmulator
+from bot.slack import Mark
 
 FAST = 4_000.0
 """Tokens per second of a scripted reply that a test does not want to watch."""
@@ -167,6 +169,38 @@ async def bot(world: World) -> AsyncIterator[serve.Server]:
         yield server
 
 
+@pytest.fixture
+def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies of several messages without many words, and without a second between two posts."""
+    monkeypatch.setattr("bot.live_message.draft.PART_CHARACTERS", 800)
+    monkeypatch.setattr("bot.pacing.pacer.POST_SPACING_S", 0.05)
+
+
+async def other_app_says(world: World, root: str, mark: Mark) -> Message:
+    """A message in #general that another app (say, a second installation) has marked as we do."""
+    app = world.slack.add_user("Staging Claude", is_bot=True)
+    ts = await world.slack.say(app, world.general, "What the other app says.", thread_ts=root)
+    message = world.slack.message(world.general, ts)
+    assert message is not None
+    message.metadata = mark.metadata()
+    return message
+
+
+def lines(text: str) -> list[str]:
+    """The lines of `text` with their indentation, without blank ones, which Slack may leave out."""
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def touched(world: World, message: Message) -> list[str]:
+    """The methods that the bot has called about `message`."""
+    return [call.method for call in world.slack.calls if call.args.get("ts") == message.ts]
+
+
+def is_last_edit(args: dict[str, Any]) -> bool:
+    """Whether a call of chat.update says that it is the reply's last one; for faults."""
+    return re.search(r"final\W+true", str(args.get("metadata")), re.IGNORECASE) is not None
+
+
 def going_on(text: str, *, again: int = 0, **more: Any) -> Callable[[dict[str, Any]], Reply]:
     """A Claude that writes `text`, and goes on with what is missing when a part of it is quoted to
     it; `again` characters before that are repeated."""
@@ -188,6 +222,20 @@ def _quoted(text: str, asked: str) -> int:
         else:
             high = middle - 1
     return low if low > 20 else 0
+
+
+def code(characters: int) -> str:
+    """A block of indented lines, about that long, between two words."""
+    lines: list[str] = []
+    while sum(len(line) + 1 for line in lines) < characters:
+        number = len(lines)
+        lines += [
+            f"if x{number}:",
+            f"    y{number} = [  # some of them",
+            f"        {number},",
+            "    ]",
+        ]
+    return "Here:\n\n```python\n" + "\n".join(lines) + "\n```\n\nDone."
 
 
 def prose(characters: int) -> str:

@@ -12,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import StoreUnavailable
+from bot.live_message.draft import IN_THE_FILE
 from bot.playground.claude import Damage, Reply
+from bot.playground.slack import Fault
 from bot.serve import Server
+from bot.slack import Mark
 from bot.store.sqlite import SqliteStore
 from bot.turns import again, sentences
-from tests.conftest import World, prose, same
+from tests.conftest import World, code, is_last_edit, lines, other_app_says, prose, same, touched
 
 BROKEN = Reply(error_type="invalid_request_error", status=400)
 
@@ -126,6 +129,159 @@ async def test_only_who_may_ask_may_press(world: World) -> None:
         assert labels(world, ts) == ["Retry"]
 
 
+async def test_the_presser_is_judged_and_not_the_asker(world: World) -> None:
+    async with world.bot():
+        world.claude.script(BROKEN)
+        ts = await world.ask()
+        await world.idle()
+    async with world.bot(allowed_users=frozenset({world.bob})):
+        (reply,) = world.replies(ts)
+        world.claude.script(Reply(text="For Bob."))
+        await world.slack.press(world.bob, world.general, reply.ts, "retry")
+        await world.until_shown("For Bob.", ts)
+    assert world.slack.ephemerals == []
+
+
+async def test_a_flat_reply_under_which_a_thread_was_opened_is_retried_in_place(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(BROKEN, Reply(text="In the thread."))
+    await world.ask("why?", channel=world.dm)
+    await world.idle()
+    (reply,) = world.replies(channel=world.dm)
+    await world.ask("what is wrong?", channel=world.dm, thread_ts=reply.ts)
+    await world.until_says("In the thread.", channel=world.dm)
+    await world.idle()
+    world.claude.script(Reply(text="Because."))
+    await world.slack.press(world.ada, world.dm, reply.ts, "retry")
+    await world.until(lambda: same(reply.sent_markdown, "Because."))
+    await world.idle()
+    flat = [one for one in world.replies(channel=world.dm) if one.thread_ts is None]
+    assert flat == [reply] and len(world.replies(channel=world.dm)) == 2
+
+
+async def test_a_flat_reply_is_retried_in_place_though_a_thousand_messages_came_after_it(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(BROKEN)
+    await world.ask("why?", channel=world.dm)
+    await world.idle()
+    (reply,) = world.replies(channel=world.dm)
+    world.slack.settings.subscriptions = frozenset()  # nobody tells the bot of them
+    for number in range(1_001):
+        await world.slack.say(world.ada, world.dm, f"n{number}")
+    world.claude.script(Reply(text="Because."))
+    await world.slack.press(world.ada, world.dm, reply.ts, "retry")
+    await world.until(lambda: same(reply.sent_markdown, "Because."))
+    await world.idle()
+    assert world.replies(channel=world.dm) == [reply]
+    assert "why?" in world.claude.requests[-1].last_user_text
+
+
+@pytest.mark.parametrize("kind", ["lost", "apply_http"])
+async def test_a_retry_stands_though_the_last_edit_of_the_failed_reply_is_in_doubt(
+    world: World, bot: Server, kind: Any
+) -> None:
+    world.claude.script(BROKEN)
+    world.slack.fault(Fault(method="chat.update", kind=kind, when=is_last_edit))
+    ts = await world.ask("why?")
+    await world.until(lambda: labels(world, ts) == ["Retry"])
+    (reply,) = world.replies(ts)
+    world.claude.script(Reply(text="Because."))
+    await world.slack.press(world.ada, world.general, reply.ts, "retry")
+    await world.until_shown("Because.", ts)
+    await world.idle()
+    assert same(world.shown(ts), "Because.")
+    assert labels(world, ts) == []
+
+
+async def test_a_retry_waits_for_slack_when_its_question_cannot_be_read_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.turns.recovery.LOOK_EVERY_S", 0.05)
+    async with world.bot():
+        world.claude.script(BROKEN)
+        ts = await world.ask("why?")
+        await world.idle()
+        (reply,) = world.replies(ts)
+        limit = Fault(method="conversations.replies", kind="ratelimited", retry_after_s=1)
+        world.slack.fault(limit)
+        world.claude.script(Reply(text="Because."))
+        await world.slack.press(world.ada, world.general, reply.ts, "retry")
+        await world.until_shown("Because.", ts)
+        await world.idle()
+    assert limit.used == 1 and world.slack.impatient == []
+    assert [note.text for note in world.slack.ephemerals] == [sentences.UNREAD_YET]
+
+
+async def test_a_mark_of_another_app_does_not_block_a_retry(world: World, bot: Server) -> None:
+    world.claude.script(BROKEN)
+    ts = await world.ask("why?")
+    await world.idle()
+    (reply,) = world.replies(ts)
+    turn = f"T0EMULATOR:{world.general}:{ts}:7"
+    await other_app_says(world, ts, Mark(turn, part=0, rev=1, final=True))
+    world.claude.script(Reply(text="Because."))
+    await world.slack.press(world.ada, world.general, reply.ts, "retry")
+    await world.until(lambda: same(reply.sent_markdown, "Because."))
+
+
+async def test_a_message_that_another_app_has_marked_is_not_taken_away_with_the_reply(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(BROKEN)
+    ts = await world.ask("why?")
+    await world.idle()
+    (reply,) = world.replies(ts)
+    turn = f"T0EMULATOR:{world.general}:{ts}:0"
+    theirs = await other_app_says(world, ts, Mark(turn, part=1, rev=1))
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.slack.press(world.ada, world.general, reply.ts, "retry")
+    await world.until(lambda: reply.deleted)
+    await world.idle()
+    assert touched(world, theirs) == []
+
+
+@pytest.mark.usefixtures("small_messages")
+@pytest.mark.parametrize("text", [prose(1_700), code(1_700)], ids=["prose", "code"])
+async def test_a_retry_that_fails_leaves_the_text_of_all_messages_as_it_was(
+    world: World, bot: Server, text: str
+) -> None:
+    ts = await cut_off_in_the_third_message(world, text)
+    before = [lines(reply.sent_markdown) for reply in world.replies(ts)]
+    world.claude.script(BROKEN)
+    await world.slack.press(world.ada, world.general, world.replies(ts)[-1].ts, "retry")
+    await world.until(lambda: '"run":1' in str(buttons(world, ts)))
+    await world.idle()
+    assert [lines(reply.sent_markdown) for reply in world.replies(ts)] == before
+    assert labels(world, ts) == ["Retry"]
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_a_retry_keeps_the_order_though_the_first_message_was_deleted(
+    world: World, bot: Server
+) -> None:
+    text = prose(1_700)
+    ts = await cut_off_in_the_third_message(world, text)
+    first, *left = world.replies(ts)
+    await world.slack.delete(world.ada, world.general, first.ts)
+    world.claude.script(Reply(text=text))
+    await world.slack.press(world.ada, world.general, left[-1].ts, "retry")
+    await world.until_shown(text, ts)
+    await world.idle()
+    assert world.replies(ts)[:2] == left and same(world.shown(ts), text)
+
+
+async def cut_off_in_the_third_message(world: World, text: str) -> str:
+    """The ts of a question whose reply, three small messages long, broke near its end."""
+    world.claude.script(Reply(text=text, damage=Damage("cut", at=len(text) - 50)), BROKEN)
+    ts = await world.ask()
+    await world.until(lambda: labels(world, ts) == ["Retry"])
+    await world.idle()
+    assert len(world.replies(ts)) == 3
+    return ts
+
+
 async def test_a_reply_at_its_length_limit_goes_on_below(world: World, bot: Server) -> None:
     text = prose(1_500)
     world.claude.script(Reply(text=text, stop_reason="max_tokens"))
@@ -147,6 +303,18 @@ async def test_a_reply_at_its_length_limit_goes_on_below(world: World, bot: Serv
     await world.until_says("The end.", ts)
     assert "And so on." in world.claude.requests[-1].body["messages"][1]["content"]
     assert same(world.replies(ts)[0].sent_markdown, text)
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_a_reply_whose_rest_is_in_a_file_cannot_be_continued(world: World) -> None:
+    async with world.bot(max_messages=1):
+        world.claude.script(Reply(text=prose(1_500), stop_reason="max_tokens"))
+        ts = await world.ask()
+        await world.until_says(sentences.TRUNCATED, ts)
+        await world.idle()
+    shown = " ".join(reply.shown for reply in world.replies(ts))
+    assert IN_THE_FILE in shown and any(reply.files for reply in world.replies(ts))
+    assert labels(world, ts) == []
 
 
 async def test_a_continuation_that_fails_is_retried_as_one(world: World, bot: Server) -> None:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot import markdown
-from bot.live_message.draft import PART_CHARACTERS, Draft
+from bot import blocks, markdown
+from bot.live_message.draft import PART_CHARACTERS, Draft, Earlier
+from bot.playground.slack.translate import stored_blocks
+from tests.conftest import code, lines
 
 LINE = "Some words stand on every line here, and then the line is at its end.\n"
 AT_THE_CUT = {
@@ -75,3 +77,50 @@ def test_any_deltas_end_as_the_whole_text_in_messages_that_stand_alone(
         body = part.render(len(part.text))
         assert len(body) <= 10_000 or len(part.text) == part.shown
         assert markdown.open_fence(body) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(LINE * 400, id="prose"),
+        pytest.param(code(25_000), id="code"),
+        pytest.param("".join(f"- item number {n}\n" for n in range(1_500)), id="a list"),
+    ],
+)
+def test_what_slack_shows_of_a_broken_reply_stays_when_the_next_try_fails_too(text: str) -> None:
+    first = Draft({}, 15)
+    first.add(text)
+    first.settle("It broke.", complete=False)
+    edit_all(first)
+    read_back = {}
+    for part in first.parts:
+        assert part.ts is not None and part.sent is not None
+        _, sent = first.payload(part, part.sent)
+        read_back[part.number] = Earlier(part.ts, blocks.to_text(stored_blocks(sent), own=True))
+    again = Draft(read_back, 15)
+    again.settle("It broke again.", complete=False)
+    edit_all(again)
+    before = [(part.ts, lines(part.render(len(part.text)))) for part in first.parts]
+    assert len(before) > 2
+    assert [(part.ts, lines(part.render(len(part.text)))) for part in again.parts] == before
+    assert again.leftovers() == set()
+
+
+def test_where_the_rest_is_in_a_file_there_is_no_button_to_go_on() -> None:
+    draft = Draft({}, 1)
+    draft.add(LINE * 200)
+    draft.settle("It is too long.", complete=True, button=blocks.Button("continue", "Go on", "{}"))
+    edit_all(draft)
+    (part,) = draft.parts
+    assert part.sent is not None and part.sent.button is None
+
+
+def test_where_the_file_was_refused_the_button_stands_under_the_last_message() -> None:
+    draft = Draft({}, 1)
+    draft.add(LINE * 200)
+    button = blocks.Button("continue", "Go on", "{}")
+    draft.settle("It is too long.", complete=True, button=button)
+    edit_all(draft)
+    draft.lift_the_limit()
+    edit_all(draft)
+    assert [part.sent.button for part in draft.parts if part.sent] == [None, button]

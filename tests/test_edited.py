@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from bot.errors import StoreUnavailable
 from bot.playground.claude import Reply
+from bot.playground.slack import Fault
 from bot.serve import Server
-from tests.conftest import World, prose, same
+from bot.store.sqlite import SqliteStore
+from bot.turn import Question
+from tests.conftest import World, is_last_edit, prose, same
 from tests.test_restart import outcomes
 
 LONG = Reply(text=prose(20_000), tokens_per_second=100)
@@ -70,6 +78,76 @@ async def test_an_edit_that_arrives_late_does_not_bring_an_old_text_back(
     await world.slack.delete(world.ada, world.general, ts)
     await world.idle()
     assert len(world.claude.requests) == 3
+
+
+async def test_edits_there_and_back_that_arrive_in_the_wrong_order_change_nothing(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(LONG, LONG, LONG)
+    ts = await world.ask("one")
+    await world.until(lambda: world.shown(ts))
+    there = edit_event(world, ts, "one", "two", "2000000001.000000")
+    back = edit_event(world, ts, "two", "one", "2000000002.000000")
+    for event in (back, there):
+        assert (await world.slack.deliver(event)).status == 200
+    assert outcomes(world.data_dir) == [None]
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+    assert len(world.claude.requests) == 1
+
+
+def edit_event(world: World, ts: str, before: str, after: str, edited_ts: str) -> dict[str, Any]:
+    """What Slack sends of an edit of Ada's question, to be delivered at any time."""
+    asked = {"type": "message", "ts": ts, "user": world.ada, "text": f"<@U0BOT> {before}"}
+    edited = {"user": world.ada, "ts": edited_ts}
+    return {
+        "type": "message",
+        "subtype": "message_changed",
+        "channel": world.general,
+        "channel_type": "channel",
+        "ts": edited_ts,
+        "event_ts": edited_ts,
+        "message": {**asked, "text": f"<@U0BOT> {after}", "edited": edited},
+        "previous_message": asked,
+    }
+
+
+async def test_an_edit_while_the_last_edit_of_the_reply_is_on_its_way_gives_one_reply(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(
+        Reply(text="To the second.", when="two"),
+        Reply(text=prose(300), tokens_per_second=400),
+    )
+    slow = Fault(method="chat.update", kind="delay", seconds=0.8, when=is_last_edit)
+    world.slack.fault(slow)
+    ts = await world.ask("one")
+    await world.until(lambda: slow.used)
+    await edit(world, ts, "<@U0BOT> two")
+    await world.until_shown("To the second.", ts)
+    await world.idle()
+    assert len(world.replies(ts)) == 1 and same(world.shown(ts), "To the second.")
+    assert sorted(filter(None, outcomes(world.data_dir))) == ["complete", "superseded"]
+
+
+async def test_an_edit_that_met_an_unreachable_store_is_heeded_at_its_redelivery(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.claude.script(Reply(text="The better answer.", when="two"), LONG)
+    ts = await world.ask("one")
+    await world.until(lambda: world.shown(ts))
+    accept = SqliteStore.accept
+
+    async def away_once(store: SqliteStore, question: Question) -> bool:
+        monkeypatch.setattr(SqliteStore, "accept", accept)
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(SqliteStore, "accept", away_once)
+    await edit(world, ts, "<@U0BOT> two")
+    await world.until_shown("The better answer.", ts)
+    await world.idle()
+    assert [one.status for one in world.slack.deliveries].count(503) == 1
+    assert len(world.replies(ts)) == 1
 
 
 async def test_a_changed_message_with_the_same_text_is_no_edit(world: World, bot: Server) -> None:

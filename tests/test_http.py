@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -13,7 +14,10 @@ import pytest
 from bot import turns as turns_module
 from bot.errors import StoreUnavailable
 from bot.serve import Server
+from bot.store.sqlite import SqliteStore
+from bot.turn import Outcome, Question
 from tests.conftest import World
+from tests.test_restart import outcomes
 
 SECRET = "emulator-signing-secret"
 
@@ -123,3 +127,73 @@ async def test_a_claim_that_is_written_too_late_is_answered_all_the_same(
     monkeypatch.undo()
     await world.idle()
     assert len(world.claude.requests) == 1
+
+
+async def test_a_redelivery_is_not_acknowledged_before_the_claim_that_is_being_written(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "ACCEPT_TIMEOUT_S", 0.05)
+    world.slack.settings.retry_delays_s = (0.05,) * 40
+    writing: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    accept = SqliteStore.accept
+    monkeypatch.setattr(SqliteStore, "accept", lambda *_: writing)
+    await world.ask(channel=world.dm)
+    await world.until(lambda: len(world.slack.deliveries) == 3)
+    assert {one.status for one in world.slack.deliveries} == {503}
+    monkeypatch.setattr(SqliteStore, "accept", accept)
+    writing.set_exception(StoreUnavailable("cut off"))
+    await world.until(lambda: world.shown(channel=world.dm))
+    await world.idle()
+    assert len(world.claude.requests) == 1
+
+
+@pytest.mark.parametrize("place", ["dm", "general"])
+async def test_a_question_that_was_deleted_before_its_redelivery_is_not_answered(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    world.slack.settings.retry_delays_s = (0.1,) * 40
+    accept = SqliteStore.accept
+
+    async def away(*_: object) -> bool:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(SqliteStore, "accept", away)
+    channel = getattr(world, place)
+    ts = await world.ask(channel=channel)
+    await world.until(lambda: world.slack.deliveries)
+    await deleted(world, channel, ts)
+    monkeypatch.setattr(SqliteStore, "accept", accept)
+    await world.idle()
+    assert world.slack.count("chat.postMessage") == len(world.claude.requests) == 0
+    assert outcomes(world.data_dir) == [Outcome.GONE]
+
+
+@pytest.mark.parametrize("place", ["dm", "general"])
+async def test_a_question_that_is_deleted_while_its_claim_is_written_is_not_answered(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    accept, begun, may_go = SqliteStore.accept, asyncio.Event(), asyncio.Event()
+
+    async def held(store: SqliteStore, question: Question) -> bool:
+        begun.set()
+        await may_go.wait()
+        return await accept(store, question)
+
+    monkeypatch.setattr(SqliteStore, "accept", held)
+    channel = getattr(world, place)
+    ts = await world.ask(channel=channel)
+    await begun.wait()
+    await deleted(world, channel, ts)
+    may_go.set()
+    await world.idle()
+    assert world.slack.count("chat.postMessage") == len(world.claude.requests) == 0
+    assert outcomes(world.data_dir) == [Outcome.GONE]
+
+
+async def deleted(world: World, channel: str, ts: str) -> None:
+    """Ada deletes her message, and the bot is told."""
+    before = len(world.slack.events)
+    await world.slack.delete(world.ada, channel, ts)
+    (event,) = world.slack.events[before:]
+    told = (event["event_id"], 200)
+    await world.until(lambda: told in [(d.event_id, d.status) for d in world.slack.deliveries])

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from bot.clock import SystemClock
+from bot.errors import StoreUnavailable
 from bot.live_message.draft import STARTED_OVER
-from bot.playground.claude import Reply
-from bot.playground.slack import Fault
+from bot.playground.claude import Damage, Reply
+from bot.playground.slack import Fault, Message
+from bot.slack import Mark
 from bot.store.sqlite import SqliteStore
 from bot.turn import Outcome, Question
 from bot.turns.sentences import INTERRUPTED
 from tests.bot_process import bot_process, free_port
-from tests.conftest import World, prose, same
+from tests.conftest import World, code, lines, other_app_says, prose, same, touched
 
 
 @pytest.fixture
@@ -371,3 +374,91 @@ async def test_an_unfinished_reply_is_settled_when_its_thread_is_read_though_the
     assert same(first.sent_markdown, partial) and same(second.sent_markdown, "Second.")
     assert first.blocks[-1]["elements"][0]["action_id"] == "retry"
     assert len(world.claude.requests) == 2
+
+
+@pytest.mark.usefixtures("small_messages")
+@pytest.mark.parametrize("text", [prose(1_700), code(1_700)], ids=["prose", "code"])
+async def test_an_old_partial_reply_keeps_the_text_of_all_its_messages(
+    world: World, text: str
+) -> None:
+    world.claude.script(Reply(text=text))
+    async with world.bot():
+        ts = await world.ask()
+        await world.until(lambda: len(world.replies(ts)) == 3)
+        await world.idle()
+    before = [lines(reply.sent_markdown) for reply in world.replies(ts)]
+    not_ended(world.replies(ts)[-1])
+    await left_open(world, age_s=3_600.0)
+    async with world.bot() as server:
+        await world.until_says(INTERRUPTED, ts)
+        await server.idle()
+    assert [lines(reply.sent_markdown) for reply in world.replies(ts)] == before
+
+
+def not_ended(message: Message) -> None:
+    """Mark the last message of a reply as its process would have left it before the last edit."""
+    mark = Mark.of({"metadata": message.metadata})
+    assert mark is not None and mark.final
+    message.metadata = replace(mark, final=False).metadata()
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_an_unfinished_retry_whose_disk_is_lost_is_settled_with_all_its_messages(
+    world: World, tmp_path: Path
+) -> None:
+    text = prose(1_700)
+    refused = Reply(error_type="invalid_request_error", status=400)
+    async with world.bot():
+        world.claude.script(Reply(text=text, damage=Damage("cut", at=1_650)), refused)
+        root = await world.ask("first")
+        await world.until(lambda: "Retry" in str(world.replies(root)[-1:]))
+        await world.idle()
+    first = world.replies(root)
+    assert len(first) == 3
+    retry = Mark(f"T0EMULATOR:{world.general}:{root}:1", part=0, rev=9, reuses=True)
+    first[0].metadata = retry.metadata()  # as far as the retry came
+    async with world.bot(data_dir=str(tmp_path / "another disk")):
+        world.claude.script(Reply(text="Second."))
+        await world.ask("second", thread_ts=root)
+        await world.until_says("Second.", root)
+        await world.until(lambda: INTERRUPTED in first[-1].shown)
+        await world.idle()
+        assert same(" ".join(message.sent_markdown for message in first), text[:1_650])
+        world.claude.script(Reply(text="Shorter."))
+        await world.slack.press(world.ada, world.general, first[-1].ts, "retry")
+        await world.until(lambda: [one.deleted for one in first] == [False, True, True])
+        assert same(first[0].sent_markdown, "Shorter.")
+
+
+async def test_the_unfinished_reply_of_another_app_is_left_alone(world: World) -> None:
+    async with world.bot():
+        root = await world.slack.say(world.bob, world.general, "to another app")
+        turn = f"T0EMULATOR:{world.general}:{root}:0"
+        theirs = await other_app_says(world, root, Mark(turn, part=0, rev=1))
+        world.claude.script(Reply(text="Answer."))
+        await world.ask("and you?", thread_ts=root)
+        await world.until_says("Answer.", root)
+        await world.idle()
+    assert touched(world, theirs) == []
+    assert [reply.user for reply in world.replies(root)] == [theirs.user, "U0BOT"]
+    assert outcomes(world.data_dir) == [Outcome.COMPLETE]
+
+
+async def test_an_outcome_that_cannot_be_recorded_does_not_block_its_thread(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.turns.closing.RECORD_AGAIN_S", (0.01, 0.02))
+
+    async def full(*_: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(SqliteStore, "settle", full)
+    async with world.bot():
+        world.claude.script(Reply(text="One."), Reply(text="Two."))
+        root = await world.ask("one")
+        await world.until_says("One.", root)
+        await world.idle()
+        await world.ask("two", thread_ts=root)
+        await world.until_says("Two.", root)
+        await world.idle()
+    assert outcomes(world.data_dir) == [None, None]

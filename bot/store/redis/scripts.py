@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from bot.store import CLAIM_HOURS, RENEW_EVERY_S
+from bot.store import CLAIM_HOURS, LEASE_S
 
-DOUBT_MS: Final = round((RENEW_EVERY_S + 2.0) * 1_000)
-"""By then every process has renewed its leases, and so told again what is under way."""
+DOUBT_MS: Final = round(LEASE_S * 1_000)
+"""By then every process that lives has renewed its leases, and so told again what is under way."""
 
 _BASICS: Final = f"""
 local P, ME, KEPT_S = KEYS[1], ARGV[1], {CLAIM_HOURS * 3_600}
