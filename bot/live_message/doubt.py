@@ -94,7 +94,10 @@ class Lookup:
             return None
         ours = {part.ts: part for part in parts}
         twins = {one.ts for one in found if one.ts not in ours}
+        written = {part.ts: part for part in parts if part.written}
         stale = [
-            ours[one.ts] for one in found if one.ts in ours and one.mark.rev < ours[one.ts].rev
+            written[one.ts]
+            for one in found
+            if one.ts in written and one.mark.rev < written[one.ts].rev
         ]
         return twins, stale

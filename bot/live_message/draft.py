@@ -81,6 +81,8 @@ class Part:
     is longer."""
     ts: str | None = None
     rev: int = 0
+    written: bool = False
+    """Whether this run has sent it."""
     sent: Content | None = None
     """What the last call that Slack took shows."""
     shown: int = 0

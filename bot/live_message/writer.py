@@ -297,7 +297,7 @@ class Writer:
     def _sent(self, part: Part, content: Content) -> None:
         if part.sent is not None and part.sent.body == content.body:
             self._status_due = self._pacer.clock.now() + STATUS_SPACING_S
-        part.sent = content
+        part.sent, part.written = content, True
         part.shown = max(part.shown, content.end)
 
     # --- when a call fails --------------------------------------------------------------------

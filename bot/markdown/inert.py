@@ -32,7 +32,7 @@ def neutralise(text: str) -> str:
 def half_control(text: str) -> int:
     """Where a control sequence begins that the end of `text` may be half of; else its length."""
     for sign in _BEGINNING.finditer(text, max(0, len(text) - _LONGEST)):
-        begun = _decoded(text[sign.end() :]).lower()
+        begun = _decoded(text[sign.end() :]).lower().removesuffix("\\")  # half of an escape
         if any(form.startswith(begun) for form in _FORMS):
             return _before_signs(text, sign.start())
     return len(text)

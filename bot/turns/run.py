@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 WHOLE: Final = frozenset({Outcome.COMPLETE, Outcome.TRUNCATED, Outcome.REFUSED})
 RECOVER_WITHIN_S: Final = 15 * 60
 """An older question is not answered again: whoever asked has helped themselves by then."""
+LOOK_S: Final = 3.0
 RECOVER_TRIES: Final = 2
 """A question that ends the process, or the turn, must not do so for ever."""
 
@@ -150,7 +152,7 @@ class Run:
             if self._follows.is_deleted:
                 return Outcome.GONE
         if self._entry is None and self._knows_its_text:
-            return None
+            return await self._look_for_an_answer(workspace)
         try:
             return await self._look_back(workspace)
         except SlackError:
@@ -158,12 +160,26 @@ class Run:
                 await self._say_privately(workspace, sentences.UNREAD_YET)
             raise
 
+    async def _look_for_an_answer(self, workspace: Workspace) -> Outcome | None:
+        """A store that lost its memory does not know whether a question from before then was
+        answered: Slack does, if it can be read soon."""
+        is_older = _seconds(self.question.ts) < self._means.store.remembers_since
+        if self.question.run > 0 or not is_older:
+            return None
+        try:
+            async with asyncio.timeout(LOOK_S):
+                before = await look_back(workspace, self._means.pacer, self.question, {})
+        except (SlackError, TimeoutError) as error:
+            logs.warning(log, "not_looked_back", detail=str(error))
+            return None
+        if before.ended is Outcome.COMPLETE:
+            return Outcome.COMPLETE
+        self._messages = before.messages
+        return None
+
     @property
     def _knows_its_text(self) -> bool:
-        if self.question.run == 0:
-            # A store that lost its memory may not know that it was answered.
-            return float(self.question.ts) >= self._means.store.remembers_since
-        return self._is_edit and bool(self.question.text)
+        return self.question.run == 0 or (self._is_edit and bool(self.question.text))
 
     @property
     def _is_edit(self) -> bool:
@@ -325,3 +341,11 @@ class Run:
     def _on_broken(self, error: SlackError) -> None:
         self._broken = error
         self.stop(End(Outcome.FAILED))
+
+
+def _seconds(ts: str) -> float:
+    """When a message was sent, to compare with clocks only: two messages are told by their ts."""
+    try:
+        return float(ts)
+    except ValueError:
+        return math.inf

@@ -64,7 +64,7 @@ class Journal:
         """What a script says of Redis's own memory."""
         self._remembers_since = float(born_us) / US
         if lost:
-            self._doubtful_until = asyncio.get_running_loop().time() + scripts.DOUBT_MS / 1_000
+            self._doubtful_until = asyncio.get_running_loop().time() + self._lease_us / US
 
     async def accept(self, question: Question) -> bool:
         key = question.key

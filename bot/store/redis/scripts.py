@@ -20,10 +20,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bot.store import CLAIM_HOURS, LEASE_S
-
-DOUBT_MS: Final = round(LEASE_S * 1_000)
-"""By then every process that lives has renewed its leases, and so told again what is under way."""
+from bot.store import CLAIM_HOURS
 
 _BASICS: Final = f"""
 local P, ME, KEPT_S = KEYS[1], ARGV[1], {CLAIM_HOURS * 3_600}
@@ -31,10 +28,11 @@ local time = redis.call('TIME')
 local NOW = time[1] * 1000000 + time[2]
 """
 
-_SINCE: Final = f"""
-local function since()
+_SINCE: Final = """
+-- For as long as a lease: by then every process that lives has told again what is under way.
+local function since(lease_us)
     if redis.call('SET', P .. 'since', NOW, 'NX', 'EX', 3600) then
-        redis.call('SET', P .. 'lost', 1, 'PX', {DOUBT_MS})
+        redis.call('SET', P .. 'lost', 1, 'PX', math.ceil(lease_us / 1000))
     end
     return redis.call('GET', P .. 'since')
 end
@@ -88,7 +86,7 @@ _BEAT: Final = (
 local alive_us, state = ARGV[2], ARGV[3]
 local before = redis.call('EXISTS', P .. 'since')
 if state == 'new' then redis.call('SET', P .. 'since', NOW, 'NX') end
-local born = since()
+local born = since(alive_us)
 redis.call('EXPIRE', P .. 'since', 3600)
 if state ~= 'leaving' then redis.call('ZADD', P .. 'peers', NOW, ME) end
 redis.call('ZREMRANGEBYSCORE', P .. 'peers', '-inf', NOW - alive_us)
@@ -116,7 +114,7 @@ if redis.call('EXISTS', turn(key)) == 1 then return false end
 if run_before ~= '' and redis.call('HEXISTS', turn(run_before), 'owner') == 1 then
     close(run_before, 'superseded')
 end
-local born = since()
+local born = since(lease_us)
 begin(key, lease_us, NOW, thread, record)
 return {NOW, born, redis.call('EXISTS', P .. 'lost')}
 """)
