@@ -402,7 +402,7 @@ async def test_a_token_that_was_taken_back_is_told_once_and_never_hammers(
     line.slack.drop_sockets()
     await line.until(lambda: line.opens >= 12)
     assert not line.sockets.is_open()
-    told = [record for record in caplog.records if record.name == "bot.sockets"]
+    told = [record for record in caplog.records if record.message == "socket_trouble"]
     assert [record.levelno for record in told] == [logging.ERROR]
     line.slack.clear_faults()
     await line.until(lambda: line.slack.open_sockets == 2)
