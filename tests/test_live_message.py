@@ -281,8 +281,8 @@ async def test_without_the_file_the_rest_comes_in_further_messages(world: World)
     assert len(world.replies(ts)) == 4
 
 
-async def test_100_000_characters_arrive_whole(world: World) -> None:
-    text = prose(100_000)
+async def test_120_000_characters_arrive_whole(world: World) -> None:
+    text = prose(120_000)
     world.claude.script(Reply(text=text, tokens_per_second=100_000))
     async with world.bot(claude_max_tokens=40_000):
         ts = await world.ask()
