@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
@@ -18,6 +19,10 @@ from bot.markdown import WORD_JOINER
 from bot.playground.claude import Reply, ScriptedClaude
 from bot.playground.slack import Message, SlackEmulator
 from bot.slack import Mark
+
+# The same examples in every run: what fails, fails again.
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")
 
 FAST = 4_000.0
 """Tokens per second of a scripted reply that a test does not want to watch."""
