@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,7 +153,7 @@ async def run(case: Case, mode: Mode, means: Means) -> dict[str, Any]:
     await means.room.take(case.weight)
     in_room = True
     try:
-        async with _scene(case, mode, means) as scene:
+        async with scene_of(case, mode, means) as scene:
             before, began_at = scene.bot.usage(), asyncio.get_running_loop().time()
             await scene.ask()
             await scene.until_streams_end()
@@ -171,7 +171,8 @@ async def run(case: Case, mode: Mode, means: Means) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _scene(case: Case, mode: Mode, means: Means) -> AsyncIterator[Scene]:
+async def scene_of(case: Case, mode: Mode, means: Means) -> AsyncIterator[Scene]:
+    """A Slack and a bot of its own for one case; both end with the block."""
     name = f"{case.name}-{mode.name}".replace(" ", "-").replace(",", "")
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text())
     slack = SlackEmulator(
@@ -232,7 +233,7 @@ def _result(
     total = max(1, len(found))
     calls = scene.slack.calls
     taken = [one.took_s for one in scene.slack.deliveries if one.type == "app_mention"]
-    warnings = [line for line in scene.bot.output.splitlines() if _is_warning(line)]
+    warnings = [line for line in scene.bot.output.splitlines() if is_warning(line)]
     return {
         "case": scene.case.name,
         "kind": scene.case.kind,
@@ -242,11 +243,11 @@ def _result(
         "whole": sum(one.whole for one in found),
         "age_s": mean(one.age_s for one in found),
         "age_bound_s": bound(scene.case),
-        **_quantiles("sign", [one.sign_s for one in found]),
-        **_quantiles("request", [one.request_s for one in found]),
-        **_quantiles("first_words", [one.first_words_s for one in found]),
-        **_quantiles("final", [one.final_s for one in found]),
-        **_quantiles("ack", taken),
+        **quantiles("sign", [one.sign_s for one in found]),
+        **quantiles("request", [one.request_s for one in found]),
+        **quantiles("first_words", [one.first_words_s for one in found]),
+        **quantiles("final", [one.final_s for one in found]),
+        **quantiles("ack", taken),
         "edits": count(calls, EDIT_METHODS) / total,
         "posts": count(calls, POST_METHODS) / total,
         "status_lines": count(calls, [STATUS_METHOD]) / total,
@@ -255,26 +256,26 @@ def _result(
         "cpu_s": (after.cpu_s - before.cpu_s) / total,
         "rss_idle_mb": before.rss_mb,
         "rss_peak_mb": after.peak_mb,
-        "stream_stretch": _stretch(records.values()),
+        "stream_stretch": stretch(records.values(), TOKENS_PER_SECOND),
         "warnings": len(warnings),
         "warnings_first": warnings[:3],
         "per_reply": [as_json(one) for one in found],
     }
 
 
-def _is_warning(line: str) -> bool:
+def is_warning(line: str) -> bool:
     return " WARNING " in line or " ERROR " in line or line.startswith(("WARNING", "ERROR"))
 
 
-def _quantiles(name: str, values: list[float | None] | list[float]) -> dict[str, float | None]:
+def quantiles(name: str, values: list[float | None] | list[float]) -> dict[str, float | None]:
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
     return {f"{name}_{key}_s": quantile(values, share) for key, share in shares.items()}
 
 
-def _stretch(records: Any) -> float | None:
+def stretch(records: Iterable[StreamRecord], tokens_per_second: float) -> float | None:
     """How much longer than planned Claude's streams took: more than a few % is a busy machine."""
     ratios = [
-        (one.times[-1] - one.times[0]) * TOKENS_PER_SECOND * 4 / max(1, len(one.text))
+        (one.times[-1] - one.times[0]) * tokens_per_second * 4 / max(1, len(one.text))
         for one in records
         if one.finished and one.times
     ]

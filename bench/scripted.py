@@ -75,11 +75,11 @@ class Claude:
 
 
 @asynccontextmanager
-async def claude() -> AsyncIterator[Claude]:
+async def claude(tokens_per_second: float = TOKENS_PER_SECOND) -> AsyncIterator[Claude]:
     """Start the process; it ends with the block."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(theirs,), daemon=True
+        target=serve, args=(theirs, tokens_per_second), daemon=True
     )
     process.start()
     theirs.close()
@@ -98,15 +98,15 @@ def _receive(pipe: Connection) -> Any:
     return pipe.recv()
 
 
-def serve(pipe: Connection) -> None:
+def serve(pipe: Connection, tokens_per_second: float) -> None:
     """The process: sends its address, answers questions about its streams, ends with the pipe."""
     with contextlib.suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
-        asyncio.run(_serve(pipe))
+        asyncio.run(_serve(pipe, tokens_per_second))
 
 
-async def _serve(pipe: Connection) -> None:
+async def _serve(pipe: Connection, tokens_per_second: float) -> None:
     async with ScriptedClaude(
-        tokens_per_second=TOKENS_PER_SECOND, first_token_s=FIRST_TOKEN_S
+        tokens_per_second=tokens_per_second, first_token_s=FIRST_TOKEN_S
     ) as scripted:
         runs: dict[str, dict[int, Request]] = {}
 
