@@ -57,7 +57,12 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         )
         store = await stack.enter_async_context(_store(settings, clock, workspace.identity))
         pacer = await stack.enter_async_context(
-            Pacer(clock, settings.edits_per_minute, store.ledger)
+            Pacer(
+                clock,
+                settings.edits_per_minute,
+                store.ledger,
+                delivery=settings.delivery,
+            )
         )
         claude = Claude(
             api_key=settings.anthropic_api_key,

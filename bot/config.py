@@ -17,7 +17,11 @@ HTTP_PORT: Final = 3000
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
+DELIVERIES: Final = ("auto", "edit", "stream", "post")
+
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
+Delivery = Literal["auto", "edit", "stream", "post"]
+"""How replies get into Slack: edits, Slack's streams, one post at the end, or what suits best."""
 
 DEFAULT_SYSTEM_PROMPT: Final = (
     "You are Claude, a helpful colleague in a Slack workspace. Answer in Markdown that reads well "
@@ -48,6 +52,7 @@ class Settings:
     port: int | None
     data_dir: str
     redis_url: str | None = field(repr=False)
+    delivery: Delivery
     edits_per_minute: int
     max_concurrent_replies: int
     max_messages: int
@@ -184,6 +189,7 @@ def read(env: Mapping[str, str]) -> Settings:
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
         redis_url=reader.redis_url("REDIS_URL"),
+        delivery=cast(Delivery, reader.choice("DELIVERY", "auto", DELIVERIES)),
         edits_per_minute=reader.number("EDITS_PER_MINUTE", 50, int, 10, 1_000),
         max_concurrent_replies=reader.number("MAX_CONCURRENT_REPLIES", 200, int, 1, 10_000),
         max_messages=reader.number("MAX_MESSAGES", 15, int, 1, 100),

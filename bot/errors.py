@@ -77,6 +77,14 @@ class NotEditable(SlackError):
     """This message cannot be edited (any more). Go on in a new one."""
 
 
+class StreamOpen(NotEditable):
+    """The message is a stream that is still open. Stop it, then the same call may succeed."""
+
+
+class StreamClosed(SlackError):
+    """The stream is not open (any more): its message can be edited like any other."""
+
+
 class TooLong(SlackError):
     """The content is over Slack's limits. Send less of it."""
 

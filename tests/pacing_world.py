@@ -2,7 +2,7 @@
 
 Nothing of Slack or Claude is here but time: a reply's text arrives evenly between its first and
 its last moment, a call is counted by the judge half its latency after it was sent and is visible
-after the whole. The way of a reply is that of `bot/live_message/writer.py`.
+after the whole. The way of a reply is that of `bot/live_message/edits.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bot.live_message.writer import race
+from bot.live_message.writing import race
 from bot.pacing import Pacer
 from tests.fake_clock import FakeClock
 

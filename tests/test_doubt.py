@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from bot import slack
-from bot.live_message import doubt, writer
+from bot.live_message import doubt, edits, writer
 from bot.playground.claude import Damage, Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
@@ -19,6 +19,7 @@ from tests.conftest import World, prose, same
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack, "CALL_TIMEOUT_S", 0.4)
     monkeypatch.setattr(writer, "TRY_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr(edits, "LOOK_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
     monkeypatch.setattr(writer, "LOOK_AFTER_S", (0.05, 0.3, 0.6))
     monkeypatch.setattr(doubt, "LOOK_AFTER_S", (0.05, 0.1, 0.1))
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from bot.live_message import doubt, writer
+from bot.live_message import doubt, edits, writer
 from bot.live_message.draft import IN_THE_FILE
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, Message
@@ -19,6 +19,7 @@ FASTEST = 100_000.0
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "TRY_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr(edits, "LOOK_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
     monkeypatch.setattr(writer, "LOOK_AFTER_S", (0.05, 0.3, 0.6))
     monkeypatch.setattr(doubt, "LOOK_AFTER_S", (0.05, 0.1, 0.2))
 

@@ -290,7 +290,7 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_gives_the_slot_back(
         first, second = start(one.final()), start(two.final())
         await settle()
         clock._now += MINUTE_S  # the timer has not run, as when both happen in one moment
-        pacer._edit_line(TEAM).review()
+        pacer._of(TEAM).review()
         assert pacer.edit_wait_s(TEAM) > 0
         first.cancel()
         await settle()
@@ -313,7 +313,7 @@ async def test_cancelled_waiters_leave_nothing_behind() -> None:
         await settle()
         assert timers() == []
     assert pacer.live(TEAM) == 0
-    assert pacer._edit_line(TEAM).waiting == 0
+    assert pacer._of(TEAM).edits.waiting == 0
 
 
 async def test_words_unseen_for_a_minute_go_even_if_finals_own_every_slot() -> None:
@@ -376,7 +376,7 @@ async def test_the_lengths_of_replies_are_learned_told_or_not() -> None:
         one.text_ended()
         await two.final()
     for pacer in (told, guessed):
-        forecast = pacer._edit_line(TEAM).forecast
+        forecast = pacer._of(TEAM).forecast
         assert forecast.length_s == pytest.approx(12)
         assert forecast.spread_s == pytest.approx(2.9)
 
@@ -570,7 +570,7 @@ async def simulate(replies: list[Life], paused: list[tuple[float, float]]) -> Se
         if all(task.done() for task in tasks):
             break
     assert all(task.done() for task in tasks), "somebody waits for ever"
-    line = pacer._edit_line(TEAM)
+    line = pacer._of(TEAM).edits
     assert (pacer.live(TEAM), line.waiting, timers()) == (0, 0, [])
     return seen
 

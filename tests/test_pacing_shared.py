@@ -219,7 +219,7 @@ def tasks() -> list[str]:
 
 
 def budget(pacer: Pacer) -> Budget:
-    return pacer._edit_line(TEAM).budget
+    return pacer._of(TEAM).edits.budget
 
 
 def most(sent: Iterable[float], window_s: float = 60.0) -> int:

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from bot.clock import SystemClock
 from bot.errors import StoreUnavailable
 from bot.store import BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News
-from bot.store.ledger import Claim, Live, Spent
+from bot.store.ledger import Claim, Demand, Live, Spent
 from bot.store.redis import RedisStore
 from bot.store.redis import ledger as ledger_module
 from bot.store.redis import link as link_module
@@ -246,9 +246,11 @@ async def test_processes_tell_each_other_of_their_live_replies(
 ) -> None:
     first, second = (await process()).ledger, (await process()).ledger
     await first.take([EDITS, Claim("T1:posts:C1", 1, 1.0), replace(EDITS, budget="T2:edits")], {})
-    assert (await first.exchange("T1", Live(3, (1.26, 0.5), 0.25)))[0] == []
-    told, spent = await second.exchange("T1", Live(1))
-    assert told == [Live(3, (1.3, 0.5), 0.25)]
+    assert (await first.exchange("T1", Live(Demand(3, (1.26, 0.5)), Demand(2, (0.71,)), 0.25)))[
+        0
+    ] == []
+    told, spent = await second.exchange("T1", Live(Demand(1)))
+    assert told == [Live(Demand(3, (1.3, 0.5)), Demand(2, (0.7,)), 0.25)]
     assert spent.keys() == {"T1:edits"}
     told, spent = await second.exchange("T2", Live())
     assert (told, spent.keys()) == ([], {"T2:edits"})
@@ -565,7 +567,7 @@ async def test_every_key_has_the_prefix_ends_by_itself_and_holds_no_text(
     await store.release(released)
     await store.ledger.take([EDITS, Claim("T1:posts:C1", 1, 1.0)], {"T1:reads": [1.0]})
     await store.ledger.pause("T1:edits", Spent(paused_s=3.0, share=0.8))
-    await store.ledger.exchange("T1", Live(1, (1.0,), 0.5))
+    await store.ledger.exchange("T1", Live(Demand(1, (1.0,)), rate_per_s=0.5))
     await store.renew([])
     async with looking_at(store, own_server) as (client, prefix):
         keys = {key: await client.ttl(key) for key in await client.keys("*")}

@@ -2,7 +2,8 @@
 
 What the reply should look like is state (`Draft`); one task (`Writer`) compares it with what it
 sent last and sends the difference, one call at a time, so that an older edit can never land on a
-newer one; what is not clear is looked up in Slack (`Lookup`).
+newer one. How it sends it is a `Delivery`: edits of a message, Slack's native stream, or one post
+at the end (`Edits`, `Streams`, `Posts`); what is not clear is looked up in Slack (`Lookup`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from bot.errors import SlackError
 from bot.live_message.clearing import clear_away
 from bot.live_message.doubt import Lookup
 from bot.live_message.draft import NOTHING, THINKING, Draft, Earlier
-from bot.live_message.writer import Lease, Report, Writer
-from bot.pacing import Pacer, Seat
+from bot.live_message.status_line import StatusLine
+from bot.live_message.writer import Lease, Writer
+from bot.live_message.writing import Report, Writing
+from bot.pacing import Pacer, Seat, Way
 from bot.slack import Workspace
 from bot.turn import Question
 
@@ -28,6 +31,9 @@ log = logging.getLogger(__name__)
 
 POST_SOON_S: Final = 0.3
 PLACEHOLDER_AFTER_S: Final = 0.8
+CHOOSE_AGAIN_S: Final = 5.0
+"""A reply that is to be posted whole looks so often whether it can be shown after all."""
+WRITING: Final = "Writing…"
 FILE_NAME: Final = "reply.md"
 LEAVE_S: Final = 20.0
 """How long a call under way may take before the reply is left to another run: a post that is left
@@ -64,41 +70,48 @@ class LiveMessage:
         self._thread_ts = question.reply_thread_ts
         self._on_broken = on_broken
         self._draft = Draft(earlier or {}, max_messages)
-        self._writer = Writer(
-            self._draft,
-            workspace,
-            pacer,
-            seat,
-            Lookup(workspace, pacer, key, self._channel, self._thread_ts, question.ts),
+        self._shared = Writing(
+            draft=self._draft,
+            workspace=workspace,
+            pacer=pacer,
+            seat=seat,
+            lookup=Lookup(workspace, pacer, key, self._channel, self._thread_ts, question.ts),
             question=question,
-            channel=self._channel,
-            thread_ts=self._thread_ts,
             note_message=note_message,
-            lease=lease,
             on_first_post_late=self._say_in_status_line,
+            on_appeared=self._appeared,
             on_unwanted=self._clear_soon,
+            choose_again=self._leave_streams,
         )
+        self._writer = Writer(self._shared, lease)
+        self._status_line: StatusLine | None = None
+        if self._thread_ts is not None:
+            self._status_line = StatusLine(workspace, pacer, self._channel, self._thread_ts)
+        self._may_stream = _may_stream(question)
         self._name = f"live:{key}"
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
-        self._status_line_is_set = False
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def report(self) -> Report:
-        return self._writer.report
+        return self._shared.report
 
     async def __aenter__(self) -> Self:
         """Give the first sign of life and start to write; returns at once."""
         team = self.workspace.identity.team
-        if self._draft.parts[0].ts is None:
-            if self._thread_ts is not None and self._posts_are_late(team):
-                self._writer.post_waits_for_text = True
+        if self._draft.parts[0].ts is not None:
+            self._go(Way.EDIT)
+        elif not self._posts_are_late(team):
+            self._go(Way.EDIT)
+            self._shared.post_is_booked = self._pacer.book_post(team, self._channel)
+        else:
+            self._shared.post_waits_for_text = True
+            if self._thread_ts is not None:
                 self._say_in_status_line()
-            elif self._thread_ts is None and self._posts_are_late(team):
-                self._writer.post_waits_for_text = True
-                self._spawn(self._post_placeholder_after_all())
             else:
-                self._writer.post_is_booked = self._pacer.book_post(team, self._channel)
+                self._go(Way.EDIT)
+                self._spawn(self._post_placeholder_after_all())
         self._writing = self._spawn(self._write())
         return self
 
@@ -110,6 +123,7 @@ class LiveMessage:
     ) -> None:
         for task in self._tasks:
             task.cancel()
+        self._draft.close_streams()
         # Their failures are known by now: `on_broken`, the log.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -117,6 +131,10 @@ class LiveMessage:
         """More of Claude's text."""
         self._draft.add(delta)
         self._seat.text_began()
+        if self._shared.report.way is None:
+            self._choose()
+        if self._status_line is not None and self._is_begun:
+            self._status_line.show("")
         self._writer.wake()
 
     def wait_in_line(self, status: str) -> None:
@@ -126,7 +144,8 @@ class LiveMessage:
 
     def begin(self, status: str = THINKING) -> None:
         """The reply's turn has come."""
-        self._seat.step_up()
+        if self._shared.report.way is Way.EDIT or self._pacer.delivery == "edit":
+            self._seat.step_up()
         self.status(status)
 
     def status(self, text: str) -> None:
@@ -136,7 +155,8 @@ class LiveMessage:
             return
         self._draft.status = text
         self._writer.wake()
-        if self._status_line_is_set and self._draft.parts[0].ts is None:
+        is_told = self._keeping is not None and not self._is_begun
+        if is_told or self._shared.report.way is Way.STREAM:
             self._say_in_status_line()
 
     def restart(self) -> None:
@@ -194,6 +214,8 @@ class LiveMessage:
         assert self._writing is not None
         self._writer.end(removing=True)
         await asyncio.wait([self._writing])
+        if self._status_line is not None:
+            await self._status_line.clear()
         await self._clear(self._draft.abandon())
 
     def owns(self, ts: str) -> bool:
@@ -207,6 +229,49 @@ class LiveMessage:
             self._on_broken(error)
             raise
 
+    @property
+    def _is_begun(self) -> bool:
+        """Whether a message of the reply stands in Slack."""
+        return self._draft.parts[0].ts is not None
+
+    # --- the way ------------------------------------------------------------------------------
+
+    def _choose(self) -> None:
+        """There is text, and no message yet: see how it is shown best."""
+        team = self.workspace.identity.team
+        way = self._pacer.choose(self._seat, team, self._channel, may_stream=self._may_stream)
+        self._go(way)
+        if way is Way.POST and self._status_line is not None:
+            self._draft.status = WRITING
+            self._say_in_status_line()
+            self._spawn(self._choose_again())
+
+    async def _choose_again(self) -> None:
+        """The budgets may allow more in a while."""
+        await self._pacer.clock.sleep(CHOOSE_AGAIN_S)
+        if self._shared.report.way is Way.POST and not self._draft.settled:
+            self._choose()
+            self._writer.wake()
+
+    def _leave_streams(self) -> None:
+        """The reply cannot be streamed (any more)."""
+        self._may_stream = False
+        if self._is_begun:
+            self._go(Way.EDIT)
+        elif self._shared.report.way is Way.STREAM:
+            self._choose()
+        self._writer.wake()
+
+    def _go(self, way: Way) -> None:
+        self._shared.report.way = self._writer.way = way
+        self._draft.streamed = way is Way.STREAM
+        if way is Way.EDIT:
+            self._seat.step_up()
+        else:
+            self._seat.stand_back()
+
+    # --- signs of life ------------------------------------------------------------------------
+
     def _posts_are_late(self, team: str) -> bool:
         """Whether a placeholder would come late, or would cost an edit that others need."""
         wait_s = self._pacer.post_wait_s(team, self._channel)
@@ -216,23 +281,30 @@ class LiveMessage:
         """A flat direct message has no status line; but a placeholder that its first words cannot
         follow as an edit costs a second message, so these get a moment to come first."""
         await self._pacer.clock.sleep(PLACEHOLDER_AFTER_S)
-        self._writer.post_waits_for_text = False
+        self._post_placeholder()
+
+    def _post_placeholder(self) -> None:
+        self._shared.post_waits_for_text = False
         self._writer.wake()
 
     def _say_in_status_line(self) -> None:
-        """Show the status in Slack's own line in the thread, where no message can show it yet."""
-        if self._thread_ts is not None:
-            self._status_line_is_set = True
-            self._spawn(self._set_status_line(self._draft.status or THINKING))
+        """Show the status in Slack's own line in the thread, where no message can show it."""
+        if self._status_line is None or self._draft.settled:
+            return
+        self._status_line.show(self._draft.status or THINKING)
+        if self._keeping is None:
+            self._keeping = self._spawn(self._keep_status_line(self._status_line))
 
-    async def _set_status_line(self, status: str) -> None:
-        assert self._thread_ts is not None
-        try:
-            await self.workspace.set_status(self._channel, self._thread_ts, status)
-        except SlackError as error:
-            logs.warning(log, "status_line_failed", code=error.code)
-            self._writer.post_waits_for_text = False
-            self._writer.wake()
+    async def _keep_status_line(self, line: StatusLine) -> None:
+        await line.keep()
+        if not self._is_begun and self._shared.report.way is None:
+            self._go(Way.EDIT)
+            self._post_placeholder()
+
+    def _appeared(self) -> None:
+        """A message of ours has cleared the status line."""
+        if self._status_line is not None:
+            self._status_line.was_cleared()
 
     async def _attach(self, text: str) -> bool:
         """Attach the whole reply as a file; False where Slack does not take it."""
@@ -256,6 +328,13 @@ class LiveMessage:
         task = asyncio.create_task(work, name=self._name)
         self._tasks.add(task)
         return task
+
+
+def _may_stream(question: Question) -> bool:
+    """Slack wants to know for whom a stream is, and of which team: of strangers that is not known
+    for sure (github.com/openclaw/openclaw/issues/70295), and a workflow asks for nobody."""
+    is_stranger = question.is_shared or question.user_team is not None
+    return question.reply_thread_ts is not None and bool(question.user) and not is_stranger
 
 
 __all__ = ["NOTHING", "THINKING", "Earlier", "Lease", "LiveMessage", "Report", "clear_away"]

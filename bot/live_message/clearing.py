@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from bot import logs
-from bot.errors import Doubtful, RateLimited, SlackError, Transient
+from bot.errors import Doubtful, RateLimited, SlackError, StreamOpen, Transient
 from bot.pacing import Pacer
 from bot.slack import Workspace
 
@@ -36,6 +36,10 @@ async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> 
         except (Doubtful, Transient) as error:
             code = error.code
             await pacer.clock.sleep(wait_s or 0.0)
+        except StreamOpen as error:
+            code = error.code
+            if not await _stop_stream(workspace, pacer, channel, ts):
+                break
         except SlackError as error:
             code = error.code
             break
@@ -43,3 +47,18 @@ async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> 
             return True
     logs.warning(log, "message_stays", code=code)
     return False
+
+
+async def _stop_stream(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> bool:
+    """Whether the message was an open stream, or may have been, and is none any more."""
+    team = workspace.identity.team
+    await pacer.stop_stream(team)
+    try:
+        await workspace.stop_stream(channel, ts)
+    except RateLimited as error:
+        pacer.pause_stream(team, "stops", error.retry_after_s)
+    except (Doubtful, Transient) as error:
+        logs.warning(log, "slack_retry", method=error.method, code=error.code)
+    except SlackError:
+        return False
+    return True

@@ -7,7 +7,7 @@ edit carries its turn, part and revision, and those are compared.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from bot import logs
 from bot.errors import RateLimited, SlackError
 from bot.live_message.draft import Part
 from bot.pacing import Pacer
-from bot.slack import Mark, Workspace
+from bot.slack import Mark, SlackMessage, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,11 @@ SLOT_TIMEOUT_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A message of the turn that stands in Slack."""
+    """A message of the bot that stands in Slack."""
 
     ts: str
-    mark: Mark
+    mark: Mark | None
+    """None while it is a stream, since only the stop gives it one."""
 
 
 class Lookup:
@@ -53,6 +54,26 @@ class Lookup:
 
     async def look(self) -> list[Found] | None:
         """The turn's messages; None if they could not be read."""
+        found = await self._own()
+        if found is None:
+            return None
+        return [one for one in found if one.mark is not None and self._is_ours(one.mark)]
+
+    def _is_ours(self, mark: Mark) -> bool:
+        return mark.turn == self._key
+
+    async def find_stream(self, known: Collection[str]) -> str | None:
+        """The ts of a stream, of none that is `known`, after a start without an answer; None if
+        there seems to be none."""
+        for wait_s in LOOK_AFTER_S[:3]:
+            await self._pacer.clock.sleep(wait_s)
+            for one in await self._own() or ():
+                if one.mark is None and one.ts not in known:
+                    return one.ts
+        return None
+
+    async def _own(self) -> list[Found] | None:
+        """The bot's messages after the question; None if they could not be read."""
         team = self._workspace.identity.team
         found: list[Found] = []
         try:
@@ -62,9 +83,9 @@ class Lookup:
                 self._asked_ts,
                 slot=lambda: self._pacer.read(team, SLOT_TIMEOUT_S),
             ):
-                mark = self._workspace.mark_of(message)
-                if mark is not None and mark.turn == self._key:
-                    found.append(Found(str(message["ts"]), mark))
+                mark, ts = self._workspace.mark_of(message), str(message.get("ts"))
+                if mark is not None or self._may_be_a_stream(message, ts):
+                    found.append(Found(ts, mark))
         except RateLimited as error:
             self._pacer.pause_reads(team, error.retry_after_s)
             return None
@@ -72,6 +93,16 @@ class Lookup:
             logs.warning(log, "lookup_failed", code=error.code)
             return None
         return found
+
+    def _may_be_a_stream(self, message: SlackMessage, ts: str) -> bool:
+        """Replies of one thread come one after the other, so what we have begun there after the
+        question, and not marked, can only be this reply's."""
+        is_plain = not message.get("files") and message.get("subtype") in (None, "bot_message")
+        return (
+            self._thread_ts is not None
+            and is_plain
+            and (ts > self._asked_ts and self._workspace.is_own(message))
+        )
 
     async def find(self, number: int) -> tuple[bool, str | None]:
         """The ts of part `number` after a post without an answer; and whether Slack was read at
@@ -82,22 +113,28 @@ class Lookup:
             found = await self.look()
             looked = looked or found is not None
             for one in found or ():
-                if one.mark.part == number:
+                if one.mark is not None and one.mark.part == number:
                     return True, one.ts
         return looked, None
 
-    async def settle_doubts(self, parts: Iterable[Part]) -> tuple[set[str], list[Part]] | None:
-        """What a late call has done to a settled reply: messages that are twins of a part, and
-        parts that show an older revision; None if Slack could not be read."""
-        found = await self.look()
-        if found is None:
+    async def settle_doubts(
+        self, parts: Iterable[Part], *, stray_stream: bool = False
+    ) -> tuple[set[str], list[Part]] | None:
+        """What a late call has done to a settled reply: messages that are twins of a part (with
+        `stray_stream`, streams too), and parts that show an older revision; None if Slack could
+        not be read."""
+        own = await self._own()
+        if own is None:
             return None
+        found = [
+            one for one in own if (stray_stream if one.mark is None else self._is_ours(one.mark))
+        ]
         ours = {part.ts: part for part in parts}
         twins = {one.ts for one in found if one.ts not in ours}
         written = {part.ts: part for part in parts if part.written}
         stale = [
             written[one.ts]
             for one in found
-            if one.ts in written and one.mark.rev < written[one.ts].rev
+            if one.mark is not None and one.ts in written and one.mark.rev < written[one.ts].rev
         ]
         return twins, stale

@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from bot import blocks, markdown
+from bot.pacing import StreamSeat
 
 MESSAGE_CHARACTERS: Final = 10_000
 """Rendered Markdown in one message: block text fails above some 11,000 (Slack says 12,000)."""
@@ -16,6 +17,9 @@ PART_CHARACTERS: Final = 9_600
 LEAST_CHARACTERS: Final = 1_000
 BARE_CHARACTERS: Final = 1_500
 """Of a message without blocks, whose `text` Slack limits in bytes."""
+STREAM_BYTES: Final = 8_900
+"""Of a streamed message, closers included: Slack refuses more than some 10,600 bytes in all, less
+beside what else it counts (github.com/CopilotKit/CopilotKit/issues/6064)."""
 HOLD_SHARE: Final = 0.75
 """Beyond this share of a message an interim edit ends at a line or word, where it can be cut."""
 
@@ -67,6 +71,18 @@ class Content:
     button: blocks.Button | None = None
 
 
+@dataclass(slots=True)
+class Stream:
+    """The open stream that a part is shown by."""
+
+    seat: StreamSeat
+    opened_at: float
+    text: str
+    """What it shows, for good."""
+    in_doubt: bool = False
+    """An answer was lost, or Slack refused: nothing more is added."""
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """One message of the reply."""
@@ -87,6 +103,9 @@ class Part:
     """What the last call that Slack took shows."""
     shown: int = 0
     """How many characters of `text` a person has seen."""
+    stream: Stream | None = None
+    ends_at: int | None = None
+    """Where its text ends whatever comes: the next part goes on."""
     form: Form = Form.MARKDOWN
     marked: bool = True
     """Sent with its metadata."""
@@ -122,6 +141,10 @@ class Draft:
         """ts of messages that are not part of the reply (any more)."""
         self.parts = [self._new_part(0)]
         self.settled = False
+        self.streamed = False
+        """Parts are no longer than a stream may be."""
+        self.stray_stream = False
+        """A stream may have been started of which nothing is known."""
         self.status: str | None = THINKING
         self._button: blocks.Button | None = None
 
@@ -177,6 +200,13 @@ class Draft:
                 found[part.number] = Earlier(ts, shown, part.rev)
         return found
 
+    def close_streams(self) -> None:
+        """Nothing more is written: streams that are still open count no more."""
+        for part in self.parts:
+            if part.stream is not None:
+                part.stream.seat.close()
+                part.stream = None
+
     def leftovers(self) -> set[str]:
         """The ts of messages to be deleted once the reply is settled."""
         found = self.unwanted | {one.ts for one in self._earlier.values()}
@@ -200,6 +230,38 @@ class Draft:
             part = self._new_part(part.number + 1)
             part.prefix, part.text = prefix, rest
             self.parts.append(part)
+
+    def end_here(self, part: Part) -> None:
+        """Let the next part go on with what is to come."""
+        self.plan()
+        if part.ends_at is None and part is self.parts[-1]:
+            length = len(part.text)
+            part.ends_at = markdown.last_break(part.text, length, max(part.shown, 1))
+            self.plan()
+
+    def is_complete(self, part: Part) -> bool:
+        """Whether no more text comes to `part`."""
+        return self.settled or part.ends_at is not None or part is not self.parts[-1]
+
+    def newest(self, part: Part) -> Content:
+        """What to show of `part` by a call that may go now."""
+        self.plan()
+        part.rev += 1
+        return self.content(part)
+
+    def newest_streamable(self, part: Part) -> Content:
+        """What to stream of `part` by a call that may go now."""
+        self.plan()
+        return self.streamable(part)
+
+    def streamable(self, part: Part) -> Content:
+        """What a stream may show of `part`: whole words, and lines of code, that nothing which
+        may follow can change."""
+        text = part.text[: self._growing_end(part)] if part is self._last() else part.text
+        shown = len(part.stream.text) if part.stream is not None else 0
+        body = markdown.committed(text, shown, prefix=part.prefix)
+        end = markdown.committable(text, part.shown, prefix=part.prefix)
+        return Content(body, None, end, growing=True)
 
     def whole_text(self) -> str | None:
         """All that Claude wrote, if it does not fit into the messages that a reply may have."""
@@ -271,10 +333,8 @@ class Draft:
     def content(self, part: Part) -> Content:
         """What `part` should show now."""
         last = part is self._last()
-        growing = last and not self.settled
-        end = len(part.text)
-        if growing and end > self._limit * HOLD_SHARE:
-            end = markdown.last_break(part.text, end, part.shown)
+        growing = last and not self.settled and part.ends_at is None
+        end = self._growing_end(part) if growing else len(part.text)
         status = self.status if last else None
         if last and self._beyond:
             status = " ".join(filter(None, [IN_THE_FILE if self.settled else LONGER, status]))
@@ -340,14 +400,33 @@ class Draft:
             return text, blocks.plain(body) + blocks.reply("", status, content.button)
         return text, blocks.reply(body, status, content.button)
 
+    def under(self, content: Content) -> list[dict[str, Any]]:
+        """The blocks that stand under a text which is there already."""
+        return blocks.reply("", content.status, content.button)
+
+    def _growing_end(self, part: Part) -> int:
+        end = len(part.text)
+        if end > self._limit * HOLD_SHARE:
+            end = markdown.last_break(part.text, end, part.shown)
+        return end
+
     def _end(self, part: Part) -> int:
         """Where the part ends: with all its text while that fits in one message."""
+        if part.ends_at is not None:
+            return part.ends_at
         limit = max(self._limit, part.shown)
         while True:
             end = markdown.cut(part.text, limit, part.shown, prefix=part.prefix)
-            if end <= max(part.shown, 1) or len(part.render(end)) <= MESSAGE_CHARACTERS:
+            if end <= max(part.shown, 1) or self._fits(part, end):
                 return max(end, 1)
-            limit = max(part.shown, limit * 9 // 10)
+            limit = max(part.shown, min(limit, end) * 9 // 10)
+
+    def _fits(self, part: Part, end: int) -> bool:
+        """Whether the first `end` characters fit in one message."""
+        body = part.render(end)
+        if self.streamed and len(body.encode()) > STREAM_BYTES:
+            return False
+        return len(body) <= MESSAGE_CHARACTERS
 
     def _last(self) -> Part:
         """The part that carries the status: the last one with something in it."""

@@ -7,6 +7,7 @@ character that was shown stays shown (design law 4), and the cost is linear in t
 
 from __future__ import annotations
 
+from bot.markdown.committing import committable, committed
 from bot.markdown.cutting import cut, last_break
 from bot.markdown.escaping import FALLBACK_BYTES, escape, escaped_beginning, scrub, unescape
 from bot.markdown.fences import Fence, close, open_fence, reopening
@@ -19,6 +20,8 @@ __all__ = [
     "WORD_JOINER",
     "Fence",
     "close",
+    "committable",
+    "committed",
     "continuation",
     "cut",
     "escape",

@@ -126,23 +126,23 @@ def last_break(text: str, limit: int, floor: int = 1) -> int:
     """The last line, sentence or word end in `text` from `floor` to `limit`; else a character."""
     limit = min(limit, len(text))
     nearest = max(floor, limit - WINDOW, 1)
-    held = _held(text, nearest, limit)
+    kept = whole_spans(text, nearest, limit)
     line = text.rfind("\n", nearest - 1, limit) + 1
     if line >= nearest:
         return line
     for pattern in (_SENTENCE_END, _WORD_END):
         ends = [found.end() for found in pattern.finditer(text, max(0, nearest - 12), limit)]
         for position in reversed(ends):
-            if nearest <= position <= limit and _is_free(text, position, held):
+            if nearest <= position <= limit and is_free(text, position, kept):
                 return position
-    if limit == len(text) or (text[limit].isspace() and _is_free(text, limit, held)):
+    if limit == len(text) or (text[limit].isspace() and is_free(text, limit, kept)):
         return limit
-    return _character_break(text, limit, max(floor, 1), held)
+    return _character_break(text, limit, max(floor, 1), kept)
 
 
-def _character_break(text: str, limit: int, floor: int, held: list[tuple[int, int]]) -> int:
+def _character_break(text: str, limit: int, floor: int, kept: list[tuple[int, int]]) -> int:
     """The last position between two visible characters, outside links if possible."""
-    for start, end in held:
+    for start, end in kept:
         if start < limit < end and start >= floor:
             return start
     for position in range(limit, max(floor, limit - 256) - 1, -1):
@@ -151,7 +151,7 @@ def _character_break(text: str, limit: int, floor: int, held: list[tuple[int, in
     return max(floor, limit)
 
 
-def _held(text: str, nearest: int, limit: int) -> list[tuple[int, int]]:
+def whole_spans(text: str, nearest: int, limit: int) -> list[tuple[int, int]]:
     """What may not be cut, between `nearest` and `limit`; read from the begin of its line."""
     start = text.rfind("\n", max(0, nearest - _REACH), nearest) + 1 or max(0, nearest - _REACH)
     end = text.find("\n", limit, limit + _REACH)
@@ -159,5 +159,6 @@ def _held(text: str, nearest: int, limit: int) -> list[tuple[int, int]]:
     return [found.span() for found in _WHOLE.finditer(text, start, end)]
 
 
-def _is_free(text: str, position: int, held: list[tuple[int, int]]) -> bool:
-    return not joined(text, position) and not any(start < position < end for start, end in held)
+def is_free(text: str, position: int, kept: list[tuple[int, int]]) -> bool:
+    """Whether `position` is between two visible characters, and in none of the spans."""
+    return not joined(text, position) and not any(start < position < end for start, end in kept)

@@ -41,5 +41,16 @@ A ledger of one process only remembers: it changes nothing of the above, whateve
 from bot.pacing.budget import Budget
 from bot.pacing.edits import EDIT_SPACING_S, Seat
 from bot.pacing.pacer import MINUTE_S, POST_SPACING_S, Pacer
+from bot.pacing.streams import StreamSeat
+from bot.pacing.ways import Way
 
-__all__ = ["EDIT_SPACING_S", "MINUTE_S", "POST_SPACING_S", "Budget", "Pacer", "Seat"]
+__all__ = [
+    "EDIT_SPACING_S",
+    "MINUTE_S",
+    "POST_SPACING_S",
+    "Budget",
+    "Pacer",
+    "Seat",
+    "StreamSeat",
+    "Way",
+]

@@ -1,20 +1,19 @@
-"""Who may edit next: the rule of the package's docstring."""
+"""Who may edit, or append, next: the rule of the package's docstring."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from bot.clock import Clock
 from bot.pacing.budget import Budget
-from bot.pacing.forecast import LEAST_RATE_PER_S, Forecast
+from bot.pacing.forecast import Forecast
 from bot.pacing.line import Line, Waiter
 from bot.pacing.sharing import Sharing
-from bot.store.ledger import Live
+from bot.store.ledger import Demand
 
 EDIT_SPACING_S: Final = 0.5
 """Between two edits of one message, at least: smooth to the eye."""
@@ -35,7 +34,8 @@ class Rank(IntEnum):
 
 @dataclass(eq=False, slots=True)
 class Seat:
-    """The place of one live reply in its workspace's edit budget; it owns a slot for its final."""
+    """The place of one live reply in its workspace's edit budget, where it owns a slot for its
+    final; or of one stream in the budget for appends."""
 
     _line: EditLine
     began_at: float | None = None
@@ -43,6 +43,8 @@ class Seat:
     ended_at: float | None = None
     last_edit_at: float | None = None
     owns_final: bool = True
+    posts_in: str | None = None
+    """The channel in which the reply will be posted whole."""
     _told: bool = False
 
     async def first(self) -> None:
@@ -82,9 +84,11 @@ class Seat:
         """No more text comes. It may be told again, or left to `final`."""
         if self.ended_at is None:
             self.ended_at = self._line.clock.now()
-            if self.began_at is not None:
-                self._line.forecast.ended(self.ended_at - self.began_at)
-            self._line.review()
+            self._line.ended(self)
+
+    def leave(self) -> None:
+        """The reply asks for nothing more here."""
+        self._line.leave(self)
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -105,7 +109,9 @@ class EditWaiter(Waiter):
 class EditLine(Line[EditWaiter]):
     """All live replies of one workspace, and those of them that wait for an edit.
 
-    `others` says what the live replies of other processes will ask of the budget.
+    `others` says what the live replies of other processes will ask of the budget, `coming_per_s`
+    how many replies that will do so begin in a second. With `keeps_finals` each of them owns a slot
+    for its last call, and newcomers' are kept free too.
     """
 
     def __init__(
@@ -114,26 +120,30 @@ class EditLine(Line[EditWaiter]):
         budget: Budget,
         clock: Clock,
         sharing: Sharing,
-        others: Callable[[], Sequence[Live]],
+        forecast: Forecast,
+        others: Callable[[], Sequence[Demand]],
+        coming_per_s: Callable[[], float],
+        keeps_finals: bool = True,
     ) -> None:
         super().__init__(name, [budget], clock, sharing)
         self.clock = clock
         self.budget = budget
-        self.forecast = Forecast(clock)
+        self.forecast = forecast
         self._others = others
+        self._coming_per_s = coming_per_s
+        self._keeps_finals = keeps_finals
         self._seats: set[Seat] = set()
 
-    @asynccontextmanager
-    async def seat(self) -> AsyncIterator[Seat]:
-        """A live reply's place until it is settled."""
-        seat = Seat(self)
+    def seat(self, *, owns_final: bool = True) -> Seat:
+        """A live reply's place, until it leaves."""
+        seat = Seat(self, owns_final=owns_final)
         self._seats.add(seat)
-        self.forecast.arrived()
-        try:
-            yield seat
-        finally:
-            self._seats.discard(seat)
-            self.review()
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """The reply is settled, or goes on in another way."""
+        self._seats.discard(seat)
+        self.review()
 
     async def take(self, seat: Seat, rank: Rank) -> None:
         """Wait for the seat's turn."""
@@ -144,13 +154,23 @@ class EditLine(Line[EditWaiter]):
             seat.owns_final = True  # again, if the last one failed or had another message to show
         await self._wait(EditWaiter(now, seat=seat, rank=rank, before=seat.last_edit_at))
 
+    def ended(self, seat: Seat) -> None:
+        """The text of one reply has come to its end."""
+        if self._keeps_finals and seat.began_at is not None and seat.ended_at is not None:
+            self.forecast.ended(seat.ended_at - seat.began_at)
+        self.review()
+
     def live(self) -> int:
         """How many replies are not settled yet."""
         return len(self._seats)
 
-    def asks(self) -> Live:
+    def will_post_in(self, channel: str) -> int:
+        """How many replies will be posted whole in `channel`."""
+        return sum(1 for seat in self._seats if seat.posts_in == channel)
+
+    def asks(self) -> Demand:
         """What the live replies of this process will ask of the budget."""
-        return Live(self._own_slots(), tuple(self._own_texts_s()), self.forecast.seen_rate_per_s())
+        return Demand(self._own_slots(), tuple(self._own_texts_s()))
 
     def final_wait_s(self) -> float:
         """Seconds until a final edit asked for now would go."""
@@ -161,22 +181,28 @@ class EditLine(Line[EditWaiter]):
         """Seconds until there is a slot besides the finals' own."""
         return self.budget.wait_s(self._owned() + 1)
 
-    def spacing_s(self) -> float:
-        """Text-time to cover by edits left to cover it; infinite when there is none to spare."""
+    def spacing_s(self, joining: int = 0) -> float:
+        """Text-time to cover by edits left to cover it; infinite when there is none to spare. With
+        `joining` more replies that begin now."""
         others = self._others()
         uncovered = self._own_texts_s() + [text_s for other in others for text_s in other.texts_s]
-        seen_per_s = self.forecast.seen_rate_per_s() + sum(other.rate_per_s for other in others)
-        coming, owned = max(LEAST_RATE_PER_S, seen_per_s), self._owned()
+        uncovered += [self.forecast.rest_s(0.0)] * joining
+        coming, owned = self._coming_per_s(), self._owned()
+        owned += joining if self._keeps_finals else 0
         spacing_s = EDIT_SPACING_S
         for horizon_s in HORIZONS_S:
             left = self.budget.limit - self.budget.used(horizon_s)
-            newcomers = coming * horizon_s
+            newcomers = coming * horizon_s if self._keeps_finals else 0.0
             if left - owned - newcomers - math.sqrt(newcomers) < 1:
                 return math.inf
             need_s = sum(min(one, horizon_s) for one in uncovered)
             need_s += self.forecast.text_to_come_s(horizon_s, coming)
             spacing_s = max(spacing_s, need_s / left)
         return spacing_s
+
+    def joined_spacing_s(self) -> float:
+        """The same for a reply that would join now; infinite if it cannot own a final."""
+        return self.spacing_s(joining=1) if self.first_wait_s() <= 0 else math.inf
 
     def _own_texts_s(self) -> list[float]:
         """Of each live reply: seconds of text still to come, or here and not yet shown."""
@@ -192,7 +218,7 @@ class EditLine(Line[EditWaiter]):
 
     def _own_slots(self) -> int:
         """Slots that finals of this process own."""
-        return sum(1 for seat in self._seats if seat.owns_final)
+        return sum(1 for seat in self._seats if seat.owns_final) if self._keeps_finals else 0
 
     def _owned(self) -> int:
         """Slots that finals own."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from bot.clock import Clock
+from bot.config import Delivery
 from bot.pacing.budget import Budget
-from bot.pacing.edits import EDIT_SPACING_S, EditLine, Seat
+from bot.pacing.edits import EditLine, Seat
 from bot.pacing.exchange import Exchange
+from bot.pacing.forecast import Forecast
 from bot.pacing.line import Queue
 from bot.pacing.sharing import Sharing
+from bot.pacing.streams import Streams, StreamSeat
+from bot.pacing.ways import Coming, Way, Ways
 from bot.store.ledger import Ledger
 
 MINUTE_S: Final = 60.5
@@ -23,6 +27,12 @@ READS_PER_MINUTE: Final = 50
 NAMES_PER_MINUTE: Final = 90
 """users.info is Tier 4 (100)."""
 DELETES_PER_MINUTE: Final = 50
+STARTS_PER_MINUTE: Final = 20
+STOPS_PER_MINUTE: Final = 20
+APPENDS_PER_MINUTE: Final = 100
+"""chat.startStream and stopStream are Tier 2, appendStream Tier 4."""
+STATUSES_PER_MINUTE: Final = 580
+"""assistant.threads.setStatus has a tier of its own: 600."""
 POSTS_PER_MINUTE: Final = 240
 """In a workspace: "several hundred", docs.slack.dev/apis/web-api/rate-limits."""
 CHANNELS: Final = 1_000
@@ -36,12 +46,20 @@ class Pacer:
     speak to the ledger end with the block. None of the methods raises StoreUnavailable.
     """
 
-    def __init__(self, clock: Clock, edits_per_minute: int, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        edits_per_minute: int,
+        ledger: Ledger | None = None,
+        *,
+        delivery: Delivery = "edit",
+    ) -> None:
         self.clock = clock
+        self.delivery = delivery
         self._sharing = Sharing(clock, ledger)
         self._exchange = Exchange(clock, self._sharing)
         self._edits_per_minute = edits_per_minute
-        self._edits: dict[str, EditLine] = {}
+        self._ways: dict[str, Ways] = {}
         self._queues: dict[tuple[str, str], Queue] = {}
         self._posts: dict[tuple[str, str], Queue] = {}
         self._workspace_posts: dict[str, Budget] = {}
@@ -67,43 +85,111 @@ class Pacer:
         """End what is under way with the ledger."""
         await self._sharing.close()
 
-    # --- edits --------------------------------------------------------------------------------
+    # --- replies ------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def seat(self, team: str) -> AsyncIterator[Seat]:
-        """A live reply's place, from its first sign of life until it is settled."""
-        line = self._edit_line(team)
-        async with line.seat() as seat:
-            await self._exchange.begin(team, line)
+        """A live reply's place, from its first sign of life until it is settled. Where it may yet
+        go another way than by edits, it owns no slot of theirs before it steps up."""
+        ways = self._of(team)
+        seat = ways.edits.seat(owns_final=self.delivery == "edit")
+        ways.forecast.arrived()
+        try:
+            await self._exchange.begin(team, ways)
             yield seat
+        finally:
+            seat.leave()
 
     def live(self, team: str) -> int:
         """How many replies of the workspace are not settled yet."""
-        return self._edit_line(team).live()
+        return self._of(team).live()
 
     def edits_are_short(self, team: str) -> bool:
-        """Live replies cannot all be edited every half second: let the post carry first words."""
-        return self._edit_line(team).spacing_s() > EDIT_SPACING_S
+        """Whether a reply that begins now could not be edited every half second: it is worth no
+        placeholder, and the call that creates its message carries its first words."""
+        return self._of(team).edits_are_short()
+
+    def choose(self, seat: Seat, team: str, channel: str, *, may_stream: bool) -> Way:
+        """The way of a reply in a thread that has text to show now, and no message yet."""
+        post_wait_s = self.post_wait_s(team, channel)
+        return self._of(team).choose(seat, channel, post_wait_s=post_wait_s, may_stream=may_stream)
 
     def edit_wait_s(self, team: str) -> float:
         """Seconds until a final edit that asked now would go."""
-        return self._edit_line(team).final_wait_s()
+        return self._of(team).edits.final_wait_s()
 
     def pause_edits(self, team: str, seconds: float) -> None:
         """Edit nothing for `seconds`, then more slowly for a while."""
-        self._sharing.pause(self._edit_line(team).budget, seconds)
+        self._sharing.pause(self._of(team).edits.budget, seconds)
 
-    def _edit_line(self, team: str) -> EditLine:
-        if team not in self._edits:
-            budget = self._budget(f"{team}:edits", self._edits_per_minute, MINUTE_S)
-            self._edits[team] = EditLine(
+    def _of(self, team: str) -> Ways:
+        if team not in self._ways:
+            forecast = Forecast(self.clock)
+            coming = Coming(self.delivery, forecast, lambda: self._exchange.others(team))
+            edits = EditLine(
                 f"edits:{team}",
-                budget,
+                self._budget(f"{team}:edits", self._edits_per_minute, MINUTE_S),
                 self.clock,
                 self._sharing,
-                lambda: self._exchange.others(team),
+                forecast,
+                lambda: [other.edits for other in self._exchange.others(team)],
+                coming.edited_per_s,
             )
-        return self._edits[team]
+            appends = EditLine(
+                f"appends:{team}",
+                self._budget(f"{team}:appends", APPENDS_PER_MINUTE, MINUTE_S),
+                self.clock,
+                self._sharing,
+                forecast,
+                lambda: [other.appends for other in self._exchange.others(team)],
+                coming.streamed_per_s,
+                keeps_finals=False,
+            )
+            streams = Streams(
+                self.clock,
+                self._queue("starts", team, STARTS_PER_MINUTE),
+                self._queue("stops", team, STOPS_PER_MINUTE),
+                appends,
+                lambda: sum(other.appends.owned for other in self._exchange.others(team)),
+            )
+            self._ways[team] = Ways(self.delivery, forecast, edits, streams)
+        return self._ways[team]
+
+    # --- streams ------------------------------------------------------------------------------
+
+    async def start_stream(self, team: str, began_at: float | None) -> StreamSeat | None:
+        """Take the start of a stream if one is free now; `began_at` is when the text began."""
+        return await self._of(team).streams.start(began_at)
+
+    async def stop_stream(self, team: str) -> None:
+        """Wait for a call that stops a stream which an earlier run has left open."""
+        await self._of(team).streams.stops.take()
+
+    def no_streams(self, team: str) -> None:
+        """Slack knows no streams in this workspace: start none for an hour."""
+        self._of(team).streams.refused()
+
+    def pause_stream(
+        self, team: str, calls: Literal["starts", "appends", "stops"], seconds: float
+    ) -> None:
+        """Make no such calls for `seconds`, then fewer for a while."""
+        streams = self._of(team).streams
+        budgets = {
+            "starts": streams.starts.first_budget,
+            "appends": streams.appends.budget,
+            "stops": streams.stops.first_budget,
+        }
+        self._sharing.pause(budgets[calls], seconds)
+
+    # --- status lines -------------------------------------------------------------------------
+
+    async def status_line(self, team: str) -> bool:
+        """Take a call that sets a status line, if one is free now."""
+        return await self._queue("statuses", team, STATUSES_PER_MINUTE).take_now()
+
+    def pause_status_lines(self, team: str, seconds: float) -> None:
+        """Set no status line for `seconds`, then fewer for a while."""
+        self._pause(self._queue("statuses", team, STATUSES_PER_MINUTE), seconds)
 
     # --- posts --------------------------------------------------------------------------------
 

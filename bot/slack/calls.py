@@ -21,6 +21,8 @@ from bot.errors import (
     NotEditable,
     RateLimited,
     SlackError,
+    StreamClosed,
+    StreamOpen,
     TooLong,
     Transient,
 )
@@ -37,9 +39,10 @@ CONNECT_AGAIN_MAX_S: Final = 60.0
 # docs.slack.dev/reference/methods/chat.update and chat.postMessage, by what can be done about them.
 _CODES: Final[dict[type[SlackError], frozenset[str]]] = {
     MessageGone: frozenset({"message_not_found", "thread_not_found"}),
-    NotEditable: frozenset(
-        {"cant_update_message", "edit_window_closed", "streaming_state_conflict"}
-    ),
+    NotEditable: frozenset({"cant_update_message", "edit_window_closed"}),
+    # chat.delete says the second of a stream that is open, and of messages that are not ours.
+    StreamOpen: frozenset({"streaming_state_conflict", "cant_delete_message"}),
+    StreamClosed: frozenset({"message_not_in_streaming_state"}),
     TooLong: frozenset({"msg_too_long", "msg_blocks_too_long", "msg_blocks_too_many"}),
     BlocksRefused: frozenset(
         {

@@ -108,6 +108,55 @@ class Workspace:
         with contextlib.suppress(MessageGone):
             await call("chat.delete", lambda: self._writes.chat_delete(channel=channel, ts=ts))
 
+    async def start_stream(
+        self, channel: str, thread_ts: str, text: str, *, user: str, team: str
+    ) -> str:
+        """Begin a native stream with `text` in a thread, for `user` of `team` to read; its ts.
+
+        Slack closes it some five minutes later. docs.slack.dev/reference/methods/chat.startStream
+        Raises Doubtful when it may have begun all the same.
+        """
+        response = await call(
+            "chat.startStream",
+            lambda: self._writes.chat_startStream(
+                channel=channel,
+                thread_ts=thread_ts,
+                markdown_text=text,
+                recipient_user_id=user,
+                recipient_team_id=team,
+            ),
+        )
+        return str(response["ts"])
+
+    async def append_stream(self, channel: str, ts: str, text: str) -> None:
+        """Add `text` to an open stream, for good: it is never to be sent again."""
+        await call(
+            "chat.appendStream",
+            lambda: self._writes.chat_appendStream(channel=channel, ts=ts, markdown_text=text),
+        )
+
+    async def stop_stream(
+        self,
+        channel: str,
+        ts: str,
+        text: str = "",
+        *,
+        blocks: list[dict[str, Any]] | None = None,
+        mark: Mark | None = None,
+    ) -> None:
+        """End a stream: its message is one like any other then. `text` is added, `blocks` stand
+        under it."""
+        await call(
+            "chat.stopStream",
+            lambda: self._writes.chat_stopStream(
+                channel=channel,
+                ts=ts,
+                markdown_text=text or None,
+                blocks=blocks or None,
+                metadata=mark.metadata() if mark else None,
+            ),
+        )
+
     async def attach(self, channel: str, thread_ts: str | None, name: str, text: str) -> None:
         """Share `text` as a file `name` (scope files:write); Slack posts it a moment later."""
         await call(

@@ -33,13 +33,21 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """What the live replies of one process will still ask of a workspace's edits."""
+class Demand:
+    """What live replies will still ask of a workspace's edits, or of its appends."""
 
     owned: int = 0
-    """Slots for their finals."""
+    """Slots for their last calls."""
     texts_s: tuple[float, ...] = ()
     """Of each: seconds of text still to come, or here and not yet shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The live replies of one process in a workspace."""
+
+    edits: Demand = Demand()
+    appends: Demand = Demand()
     rate_per_s: float = 0.0
     """How many more begin, as forecast."""
 

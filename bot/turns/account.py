@@ -35,8 +35,10 @@ def settled(
     if shown is not None:
         fields |= {
             "messages": len(shown.messages),
+            "way": shown.way,
             "posts": shown.posts,
             "edits": shown.edits,
+            "appends": shown.appends,
             "rate_limited": shown.rate_limited,
         }
     if done is not None:

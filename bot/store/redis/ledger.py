@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from bot.store.ledger import Claim, Live, Spent, Taken
+from bot.store.ledger import Claim, Demand, Live, Spent, Taken
 from bot.store.redis import ledger_scripts
 from bot.store.redis.link import Link
 
@@ -57,11 +57,11 @@ class RedisLedger:
             await self._link.run(ledger_scripts.PAUSE, budget, left_us, repr(spent.share))
 
     async def exchange(self, team: str, live: Live) -> tuple[list[Live], Mapping[str, Spent]]:
-        # A tenth of a second is enough for a forecast, and short.
-        texts_s = [round(text_s, 1) for text_s in live.texts_s]
-        mine = json.dumps((live.owned, texts_s, live.rate_per_s), separators=(",", ":"))
+        demands = [_told(live.edits), _told(live.appends)]
+        mine = json.dumps((*demands, live.rate_per_s), separators=(",", ":"))
         told, spent = await self._link.run(ledger_scripts.EXCHANGE, team, mine, _us(STALE_S))
-        return [_live(said) for said in told], _spent(spent)
+        lives = [_live(said) for said in told]
+        return [one for one in lives if one is not None], _spent(spent)
 
 
 def _us(seconds: float) -> int:
@@ -80,6 +80,19 @@ def _spent(found: Sequence[Sequence[Any]]) -> dict[str, Spent]:
     }
 
 
-def _live(said: str) -> Live:
-    owned, texts_s, rate_per_s = json.loads(said)
-    return Live(owned, tuple(texts_s), rate_per_s)
+def _told(demand: Demand) -> tuple[int, list[float]]:
+    """A tenth of a second is enough for a forecast, and short."""
+    return demand.owned, [round(text_s, 1) for text_s in demand.texts_s]
+
+
+def _live(said: str) -> Live | None:
+    """None for what a process of another version has told."""
+    try:
+        edits, appends, rate_per_s = json.loads(said)
+        return Live(_demand(*edits), _demand(*appends), float(rate_per_s))
+    except (ValueError, TypeError):
+        return None
+
+
+def _demand(owned: int, texts_s: Sequence[float]) -> Demand:
+    return Demand(owned, tuple(texts_s))

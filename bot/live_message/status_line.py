@@ -1,0 +1,94 @@
+"""Slack's own status line in a thread, for as long as no message says what is going on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from bot import logs
+from bot.errors import RateLimited, SlackError
+from bot.pacing import Pacer
+from bot.slack import Workspace
+
+log = logging.getLogger(__name__)
+
+LAPSES_S: Final = 90.0
+"""Slack takes the line away after two minutes: docs.slack.dev/reference/methods/
+assistant.threads.setStatus."""
+SPACING_S: Final = 15.0
+"""Between two statuses of one reply; 200 of them share 600 calls a minute."""
+AGAIN_S: Final = 3.0
+FAILURES: Final = 3
+
+
+class StatusLine:
+    """Of one reply. `show` says what it should be, `keep` shows it until it is cancelled."""
+
+    def __init__(self, workspace: Workspace, pacer: Pacer, channel: str, thread_ts: str) -> None:
+        self._workspace = workspace
+        self._pacer = pacer
+        self._channel = channel
+        self._thread_ts = thread_ts
+        self._status = ""
+        self._shown = ""
+        self._shown_at = 0.0
+        self._failures = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def is_out_of_order(self) -> bool:
+        """Whether Slack shows none here."""
+        return self._failures >= FAILURES
+
+    def show(self, status: str) -> None:
+        """What the line should say; "" for nothing."""
+        if status != self._status:
+            self._status = status
+            self._changed.set()
+
+    def was_cleared(self) -> None:
+        """We have posted in the thread: Slack has taken the line away."""
+        self._status = self._shown = ""
+
+    async def clear(self) -> None:
+        """Take the line away now, if it can be done."""
+        self.show("")
+        if self._shown:
+            await self._set("")
+
+    async def keep(self) -> None:
+        """Show what is to be shown, and again before it lapses. Ends when Slack shows none."""
+        while not self.is_out_of_order:
+            wait_s = self._wait_s()
+            if wait_s is None:
+                await self._changed.wait()
+            elif wait_s > 0:
+                await self._pacer.clock.sleep(wait_s)
+            elif not await self._set(self._status):
+                await self._pacer.clock.sleep(AGAIN_S)
+            self._changed.clear()
+
+    def _wait_s(self) -> float | None:
+        """Seconds until the line is to be set; None while it need not be."""
+        age_s = self._pacer.clock.now() - self._shown_at
+        if self._status != self._shown:
+            return SPACING_S - age_s if self._shown and self._status else 0.0
+        return LAPSES_S - age_s if self._shown else None
+
+    async def _set(self, status: str) -> bool:
+        """Whether Slack shows it; where no call is free it is tried again soon."""
+        team = self._workspace.identity.team
+        if not await self._pacer.status_line(team):
+            return False
+        try:
+            await self._workspace.set_status(self._channel, self._thread_ts, status)
+        except RateLimited as error:
+            self._pacer.pause_status_lines(team, error.retry_after_s)
+            return False
+        except SlackError as error:
+            self._failures += 1
+            logs.warning(log, "status_line_failed", code=error.code)
+            return False
+        self._shown, self._shown_at, self._failures = status, self._pacer.clock.now(), 0
+        return True
