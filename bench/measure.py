@@ -6,7 +6,7 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -90,19 +90,24 @@ def letters(text: str) -> str:
     return re.sub(r"[\W_]+", "", text)
 
 
-def joined(parts: Sequence[str]) -> str:
-    """The letters of a reply's messages; a fence that reopens cut code is not part of the text."""
-    found = [letters(part) for part in parts[:1]]
+def unformatted(text: str) -> str:
+    """What remains without white space and without the characters that Markdown formats with."""
+    return re.sub(r"[\s*_`~#>|\\\-\u2060]+", "", text)
+
+
+def joined(parts: Sequence[str], kept: Callable[[str], str] = letters) -> str:
+    """What is kept of a reply's messages; a fence that reopens cut code is not part of the text."""
+    found = [kept(part) for part in parts[:1]]
     for before, part in pairwise(parts):
         is_cut = CLOSING_FENCE.search(before) and OPENING_FENCE.match(part)
-        found.append(letters(OPENING_FENCE.sub("", part) if is_cut else part))
+        found.append(kept(OPENING_FENCE.sub("", part) if is_cut else part))
     return "".join(found)
 
 
 def is_whole(messages: Sequence[Message], text: str) -> bool:
     """Whether all that Claude wrote is shown, in order, once, whatever its formatting."""
     parts = [message.sent_markdown for message in messages if message.sent_markdown]
-    return same_text(parts, text) or joined(parts) == letters(text)
+    return same_text(parts, text) or joined(parts, unformatted) == unformatted(text)
 
 
 def progress(glimpses: Sequence[Glimpse], whole: str) -> list[tuple[float, int]]:
