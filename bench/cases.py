@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import exp, log
+from statistics import NormalDist
 from typing import Final
 
 from bench.replies import Text
@@ -61,6 +62,8 @@ class Targets:
     sign_max_s: float | None = 1.0
     final_p95_s: float | None = 0.7
     final_max_s: float | None = None
+    silent_max_s: float = 1.0
+    """Without any sign of life, after the first one and before the whole text."""
     cpu_s: float = 0.1
 
 
@@ -167,10 +170,12 @@ def _arrivals(rate: int, seconds: float) -> tuple[float, ...]:
 
 
 def _lengths(seed: str, number: int) -> tuple[int, ...]:
-    """Lognormal, with TOKENS as the mean."""
-    chance = random.Random(f"{SEED} {seed}")
+    """Lognormal, with TOKENS as the mean: its quantiles in a random order, so that few replies are
+    neither all short nor all long."""
     middle = log(TOKENS) - SPREAD**2 / 2
-    found = (exp(middle + SPREAD * chance.gauss(0, 1)) for _ in range(number))
+    places = [NormalDist().inv_cdf((index + 0.5) / number) for index in range(number)]
+    random.Random(f"{SEED} {seed}").shuffle(places)
+    found = (exp(middle + SPREAD * place) for place in places)
     return tuple(round(min(LONGEST, max(SHORTEST, tokens))) for tokens in found)
 
 

@@ -122,6 +122,7 @@ def _checks(row: Row, targets: Targets) -> list[tuple[str, bool]]:
         ("slowest first sign", "sign_max_s", targets.sign_max_s),
         ("final p95", "final_p95_s", targets.final_p95_s),
         ("slowest final", "final_max_s", targets.final_max_s),
+        ("longest silence", "silent_max_s", targets.silent_max_s),
         ("CPU per reply", "cpu_s", targets.cpu_s),
     ]
     found.append(
