@@ -10,7 +10,7 @@ ARGS ?=
 
 .PHONY: demo playground run test soak check format requirements clean
 
-# The real bot answers questions in the terminal: no keys, no workspace. `make demo ARGS=--live` asks the real Claude.
+# The real bot answers questions in the terminal: no keys, no workspace. `make demo ARGS=--live` asks the real Claude. ARGS="--delivery stream": how replies arrive.
 demo: $(READY)
 	@$(BIN)/python -m bot demo $(ARGS)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.cases import AT_ONCE, SIZES
+from bench.cases import AT_ONCE, AUTO, FIXED_TIMER, SIZES
 
 Row = dict[str, Any]
 Point = tuple[float, float]
@@ -18,7 +18,8 @@ TOP = 104
 LEFTS = (64, 548)
 LEAST, MOST = 0.03, 300.0
 TICKS = (0.1, 1.0, 10.0, 100.0)
-SERIES: Final = ("a", "b", "c", "d")
+STYLES: Final = {AUTO.name: "a", FIXED_TIMER.name: "b"}
+"""What is drawn, and in which colour; the table has the rest."""
 BOUND: Final = "least possible by edits"
 LABEL_GAP = 17.0
 
@@ -30,8 +31,6 @@ STYLE = """
     .line { fill: none; stroke-width: 2.5; stroke-linejoin: round }
     .a { stroke: #1264a3 } .dot.a, .text.a { fill: #1264a3 }
     .b { stroke: #c2571a } .dot.b, .text.b { fill: #c2571a }
-    .c { stroke: #2e7d4f } .dot.c, .text.c { fill: #2e7d4f }
-    .d { stroke: #7a4fa3 } .dot.d, .text.d { fill: #7a4fa3 }
     .bound { stroke: #8d8d93; stroke-width: 1.5; stroke-dasharray: 4 4; fill: none }
     .bold { font-weight: 700 }
     .dot { stroke: none }
@@ -44,8 +43,6 @@ STYLE = """
       .grid { stroke: #33363b }
       .a { stroke: #6cb8f0 } .dot.a, .text.a { fill: #6cb8f0 }
       .b { stroke: #f0a06c } .dot.b, .text.b { fill: #f0a06c }
-      .c { stroke: #7fd0a0 } .dot.c, .text.c { fill: #7fd0a0 }
-      .d { stroke: #c4a0ea } .dot.d, .text.d { fill: #c4a0ea }
       .dot { stroke: none }
       .text { stroke: #1a1d21 }
     }
@@ -64,9 +61,10 @@ class Line:
 
 def draw(rows: Sequence[Row]) -> str:
     """The whole SVG; empty panels where nothing was measured."""
-    found = [row for row in rows if row.get("kind") == AT_ONCE]
-    modes = list(dict.fromkeys(row["mode"] for row in found))
-    bound = {row["size"]: row["age_bound_s"] for row in found}
+    found = [row for row in rows if row.get("kind") == AT_ONCE and row["mode"] in STYLES]
+    modes = [name for name in STYLES if any(row["mode"] == name for row in found)]
+    bounds = {row["size"]: row["age_bound_s"] for row in found}
+    bound = {size: value for size, value in bounds.items() if value is not None}
     body = [
         _text(24, 36, "How old is what you cannot read yet, and how late is the end?", "ink bold"),
         *_legend(modes),
@@ -95,14 +93,17 @@ def _lines(rows: Sequence[Row], modes: Sequence[str], key: str) -> list[Line]:
     values = {
         mode: {row["size"]: row[key] for row in rows if row["mode"] == mode} for mode in modes
     }
-    top = {size: max(_height(one.get(size, 0.0)) for one in values.values()) for size in SIZES}
+    top = {
+        size: max((_height(one.get(size, 0.0)) for one in values.values()), default=0.0)
+        for size in SIZES
+    }
     return [
         Line(
-            SERIES[index % len(SERIES)],
+            STYLES[mode],
             values[mode],
             frozenset(size for size, value in values[mode].items() if _height(value) >= top[size]),
         )
-        for index, mode in enumerate(modes)
+        for mode in modes
     ]
 
 
@@ -111,7 +112,7 @@ def _height(value: float | None) -> float:
 
 
 def _panel(
-    left: int, title: str, lines: Sequence[Line], bound: dict[int, float | None] | None = None
+    left: int, title: str, lines: Sequence[Line], bound: Mapping[int, float] | None = None
 ) -> list[str]:
     bottom = TOP + PANEL_HEIGHT
     found = [_text(left, TOP - 14, title, "ink"), *_grid(left)]
@@ -156,11 +157,11 @@ def _label(value: float | None) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def _points(left: int, values: dict[int, float | None]) -> list[Point]:
+def _points(left: int, values: Mapping[int, float | None]) -> list[Point]:
     return [(_x(left, SIZES.index(size)), _y(values[size])) for size in _measured(values)]
 
 
-def _measured(values: dict[int, float | None]) -> list[int]:
+def _measured(values: Mapping[int, float | None]) -> list[int]:
     return [size for size in SIZES if size in values]
 
 
@@ -177,7 +178,7 @@ def _y(value: float | None) -> float:
 
 def _legend(modes: Sequence[str]) -> list[str]:
     found, x = [], 24.0
-    entries = [(mode, f"line {SERIES[index % len(SERIES)]}") for index, mode in enumerate(modes)]
+    entries = [(mode, f"line {STYLES[mode]}") for mode in modes]
     for name, style in [*entries, (BOUND, "bound")]:
         found.append(_polyline([(x, 58.0), (x + 26, 58.0)], style))
         found.append(_text(x + 34, 62, name, "soft"))

@@ -24,9 +24,9 @@ from typing import Any, Final, NamedTuple
 
 from bench.bustle import EVENTS_PER_SECOND, Bustle
 from bench.cases import BOT, Case, Mode
-from bench.measure import quantile, refused
+from bench.measure import Question, quantile, refused
 from bench.room import Lag, Room
-from bench.run import Means, Question, Scene, is_warning, quantiles, scene_of, stretch
+from bench.run import Means, Scene, is_warning, quantiles, scene_of, stretch
 from bench.scripted import Claude, StreamRecord, claude
 from bot.clock import SystemClock
 from bot.playground.exchange import same_text
@@ -93,7 +93,7 @@ async def _run(load: Load, scripted: Claude, redis: str | None) -> tuple[dict[st
         env["REDIS_URL"] = redis
         store = await RedisStore.open(redis, SystemClock(), prefix=REDIS_PREFIX)
         await store.close()  # now it has a memory, and the budgets do not begin half spent
-    means = Means(scripted, Room(load.size), Lag(), PATIENCE_S)
+    means = Means(scripted, Room(load.size), Lag(), lambda _: PATIENCE_S)
     async with scene_of(load.case, Mode("bot", BOT.command, env), means) as scene:
         watching = asyncio.create_task(means.lag.watch())
         try:

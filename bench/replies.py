@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
 
+Text = Literal["mixed", "prose", "code", "tables"]
+TEXTS: Final[tuple[Text, ...]] = ("mixed", "prose", "code", "tables")
 CHARACTERS_PER_TOKEN: Final = 4
-_QUESTION: Final = re.compile(r"Run (?P<run>[\w-]+), question (?P<number>\d+): (?P<tokens>\d+)")
+_QUESTION: Final = re.compile(
+    r"Run (?P<run>[\w-]+), question (?P<number>\d+): (?P<tokens>\d+) tokens"
+    rf" of (?P<text>{'|'.join(TEXTS)})"
+)
 _WORDS: Final = (
     *("slack", "edit", "reply", "window", "budget", "stream", "thread", "channel", "message"),
     *("token", "slow", "early", "final", "whole", "first", "word", "reader", "minute", "second"),
@@ -26,11 +32,12 @@ class Asked(NamedTuple):
     run: str
     number: int
     tokens: int
+    text: Text
 
 
-def question(run: str, number: int, tokens: int) -> str:
+def question(run: str, number: int, tokens: int, text: Text = "mixed") -> str:
     """The words of a question; `asked` reads them back."""
-    return f"Run {run}, question {number}: {tokens} tokens, please."
+    return f"Run {run}, question {number}: {tokens} tokens of {text}, please."
 
 
 def asked(text: str) -> Asked:
@@ -38,30 +45,82 @@ def asked(text: str) -> Asked:
     match = _QUESTION.search(text)
     if match is None:
         raise ValueError("not a question of the benchmark")
-    return Asked(match["run"], int(match["number"]), int(match["tokens"]))
+    text = next(one for one in TEXTS if one == match["text"])
+    return Asked(match["run"], int(match["number"]), int(match["tokens"]), text)
 
 
-def reply(tokens: int, number: int) -> str:
-    """Exactly that many tokens: paragraphs, a list and code in turn, prose at the end."""
+def reply(tokens: int, number: int, kind: Text = "mixed") -> str:
+    """Exactly that many tokens, the end of them always prose."""
     chance = random.Random(number)
     size = tokens * CHARACTERS_PER_TOKEN
     text = ""
     for section in range(size):
-        block = _section(chance, section)
+        block = _SECTIONS[kind](chance, section)
         if len(text) + len(block) + 40 > size:
             break
         text += f"{block}\n\n"
     return text + _filling(chance, size - len(text))
 
 
-def _section(chance: random.Random, number: int) -> str:
+def _mixed(chance: random.Random, number: int) -> str:
+    """Paragraphs, a list and code in turn."""
     match number % 4:
         case 1:
             return "\n".join(f"- **{_words(chance, 2)}**: {_words(chance, 9)}" for _ in range(3))
         case 3:
             return _CODE.replace("{number}", str(number))
         case _:
-            return " ".join(_sentence(chance) for _ in range(4))
+            return _paragraph(chance)
+
+
+def _prose(chance: random.Random, number: int) -> str:
+    """Paragraphs, with a heading, a list and a quotation now and then."""
+    match number % 6:
+        case 2:
+            return f"## {_words(chance, 3).capitalize()}\n\n{_paragraph(chance)}"
+        case 3:
+            return "\n".join(
+                f"{n}. **{_words(chance, 2)}**: {_words(chance, 9)}" for n in (1, 2, 3)
+            )
+        case 5:
+            return f"> {_sentence(chance)}"
+        case _:
+            return _paragraph(chance)
+
+
+def _code(chance: random.Random, number: int) -> str:
+    """A sentence, then a function of some twenty lines."""
+    if number % 2 == 0:
+        return f"{_sentence(chance)[:-1]}:"
+    lines = [f"def step_{number}(window: list[float]) -> int:"]
+    for _ in range(chance.randint(4, 8)):
+        name, other = chance.choice(_WORDS), chance.choice(_WORDS)
+        lines += [
+            f"    {name} = [at for at in window if at > {chance.randint(1, 60)}]",
+            f"    if len({name}) < {chance.randint(1, 50)}:  # {other}",
+            f"        return {chance.randint(0, 99)} * len({name})",
+        ]
+    return "\n".join(["```python", *lines, "    return 0", "```"])
+
+
+def _tables(chance: random.Random, number: int) -> str:
+    """A large table after a paragraph; a message takes only one, so the next is far away."""
+    if number % 10 != 1:
+        return _paragraph(chance)
+    rows = [[_words(chance, 1), _words(chance, 2), str(chance.randint(1, 999))] for _ in range(17)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], ["---"] * 3, *rows[1:]])
+
+
+_SECTIONS: Final[dict[Text, Callable[[random.Random, int], str]]] = {
+    "mixed": _mixed,
+    "prose": _prose,
+    "code": _code,
+    "tables": _tables,
+}
+
+
+def _paragraph(chance: random.Random) -> str:
+    return " ".join(_sentence(chance) for _ in range(4))
 
 
 def _filling(chance: random.Random, size: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,12 @@ import yaml  # type: ignore[import-untyped]
 from bench import replies
 from bench.cases import AT_ONCE, BOUND_SUSTAINED, PER_MINUTE, TOKENS, Case, Mode
 from bench.measure import (
-    EDIT_METHODS,
-    POST_METHODS,
-    STATUS_METHOD,
+    Question,
     ReplyFigures,
     as_json,
     bound_at_once,
-    busiest_minute,
-    count,
+    busiest_minutes,
+    by_method,
     is_whole,
     mean,
     quantile,
@@ -55,19 +53,9 @@ class Means:
     claude: Claude
     room: Room
     lag: Lag
-    patience_s: float
+    patience_s: Callable[[Case], float]
     """How long after the last stream's end a reply may become whole."""
     starting: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question as it was asked."""
-
-    number: int
-    channel: str
-    ts: str
-    asked_at: float
 
 
 @dataclass
@@ -94,7 +82,7 @@ class Scene:
             if (wait_s := began_at + at - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             channel = self.channels[number % len(self.channels)]
-            words = replies.question(self.name, number, tokens)
+            words = replies.question(self.name, number, tokens, self.case.text(number))
             asked_at = loop.time()
             ts = await self.slack.say(
                 self.users[number % len(self.users)], channel, f"<@U0BOT> {words}"
@@ -132,19 +120,8 @@ class Scene:
     def figures(self, records: Mapping[int, StreamRecord]) -> list[ReplyFigures]:
         """Every reply as its reader saw it."""
         until = asyncio.get_running_loop().time()
-        status_at: dict[str, list[float]] = {}
-        for status in self.slack.statuses:
-            if status.status:
-                status_at.setdefault(status.thread_ts, []).append(status.at)
         return [
-            reply_figures(
-                one.asked_at,
-                records.get(one.number),
-                self.replies(one),
-                status_at.get(one.ts, []),
-                until,
-            )
-            for one in self.questions
+            reply_figures(one, records.get(one.number), self.slack, until) for one in self.questions
         ]
 
 
@@ -159,7 +136,7 @@ async def run(case: Case, mode: Mode, means: Means) -> dict[str, Any]:
             await scene.until_streams_end()
             in_room = False
             await means.room.leave(case.weight)
-            await scene.until_whole(means.patience_s)
+            await scene.until_whole(means.patience_s(case))
             lag_s = means.lag.p99_s(began_at, scene.streams_ended_at)
             records = await means.claude.records(scene.name)
             return _result(scene, mode, records, before) | {"bench_lag_p99_s": lag_s}
@@ -201,7 +178,8 @@ async def scene_of(case: Case, mode: Mode, means: Means) -> AsyncIterator[Scene]
 
 async def _has_been_up(data_dir: str) -> None:
     """Leave the memory of a bot that has run before, and spent nothing in the last minute: a new
-    one could not know, and would reckon with half of the limits."""
+    one could not know, and would reckon with half of the limits. A ledger that is there but names
+    no budget remembers that nothing was spent, whatever the budgets will be called."""
     await (await SqliteStore.open(data_dir, SystemClock())).close()
 
 
@@ -243,16 +221,18 @@ def _result(
         "whole": sum(one.whole for one in found),
         "age_s": mean(one.age_s for one in found),
         "age_bound_s": bound(scene.case),
+        "silent_max_s": max((one.silent_s for one in found), default=0.0),
         **quantiles("sign", [one.sign_s for one in found]),
         **quantiles("request", [one.request_s for one in found]),
         **quantiles("first_words", [one.first_words_s for one in found]),
         **quantiles("final", [one.final_s for one in found]),
         **quantiles("ack", taken),
-        "edits": count(calls, EDIT_METHODS) / total,
-        "posts": count(calls, POST_METHODS) / total,
-        "status_lines": count(calls, [STATUS_METHOD]) / total,
+        "calls": by_method(calls),
         "refused": refused(calls),
-        "busiest_minute": busiest_minute(calls),
+        "refused_by": by_method(call for call in calls if call.status == 429),
+        "failed_by": by_method(call for call in calls if call.error and call.status != 429),
+        "busiest_minute": busiest_minutes(calls),
+        "streams_not_stopped": sum(one.end != "stopped" for one in scene.slack.streams),
         "cpu_s": (after.cpu_s - before.cpu_s) / total,
         "rss_idle_mb": before.rss_mb,
         "rss_peak_mb": after.peak_mb,

@@ -115,7 +115,7 @@ async def _serve(pipe: Connection, tokens_per_second: float) -> None:
             request = next(one for one in reversed(scripted.requests) if one.body is body)
             request.sent = Deltas()
             runs.setdefault(asked.run, {})[asked.number] = request
-            return Reply(replies.reply(asked.tokens, asked.number))
+            return Reply(replies.reply(asked.tokens, asked.number, asked.text))
 
         scripted.default = answer
         pipe.send(scripted.base_url)

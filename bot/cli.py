@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--live", action="store_true", help="with the real Claude (needs ANTHROPIC_API_KEY)"
         )
+        command.add_argument(
+            "--delivery",
+            choices=("auto", "edit", "stream", "post"),
+            default="auto",
+            help="how replies arrive: the bot's DELIVERY",
+        )
     return parser
 
 
@@ -106,13 +112,14 @@ def _playground(kind: str, chosen: argparse.Namespace) -> int:
             f"the playground needs {error.name}; `make demo` installs it, or: "
             "pip install 'claude-in-slack[playground]'."
         )
+    live, delivery = chosen.live, chosen.delivery
     try:
         match kind:
             case "demo":
-                return asyncio.run(demo.demo(live=chosen.live))
+                return asyncio.run(demo.demo(live=live, delivery=delivery))
             case "ask":
-                return asyncio.run(demo.ask(chosen.ask, live=chosen.live))
+                return asyncio.run(demo.ask(chosen.ask, live=live, delivery=delivery))
             case _:
-                return asyncio.run(demo.playground(live=chosen.live))
+                return asyncio.run(demo.playground(live=live, delivery=delivery))
     except KeyboardInterrupt:
         return 130

@@ -31,6 +31,15 @@ HELP = """Type a question and press Enter: it mentions Claude in #general, the r
   /dm …      write to Claude directly
   /quit      stop (or Ctrl-C)"""
 
+METHODS = (
+    ("chat.update", 50, "edits"),
+    ("chat.startStream", 20, "starts of a stream"),
+    ("chat.appendStream", 100, "appends"),
+    ("chat.stopStream", 20, "stops"),
+    ("assistant.threads.setStatus", 600, "status lines"),
+)
+"""How often Slack takes each a minute: docs.slack.dev/apis/web-api/rate-limits."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -107,7 +116,7 @@ goes on **in the same message**. Nobody has to repeat a question, and no message
 )
 
 
-async def demo(*, live: bool) -> int:
+async def demo(*, live: bool, delivery: str = "auto") -> int:
     """The four scenes; 0 only if every final text is what Claude wrote."""
 
     async def act(world: World, screen: Screen) -> int:
@@ -132,10 +141,10 @@ async def demo(*, live: bool) -> int:
         screen.note(_calls(world))
         return _verdict(screen, failed, live=live)
 
-    return await _in_world(act, live=live)
+    return await _in_world(act, live=live, delivery=delivery)
 
 
-async def ask(question: str, *, live: bool) -> int:
+async def ask(question: str, *, live: bool, delivery: str = "auto") -> int:
     """One question of the user's own, asked in #general."""
 
     async def act(world: World, screen: Screen) -> int:
@@ -143,10 +152,10 @@ async def ask(question: str, *, live: bool) -> int:
         settled = await _converse(world, screen, exchange, whole=True)
         return 0 if settled and _is_right(exchange) else 1
 
-    return await _in_world(act, live=live)
+    return await _in_world(act, live=live, delivery=delivery)
 
 
-async def playground(*, live: bool) -> int:
+async def playground(*, live: bool, delivery: str = "auto") -> int:
     """Questions from the terminal until /quit, the end of the input or Ctrl-C."""
 
     async def act(world: World, screen: Screen) -> int:
@@ -169,7 +178,7 @@ async def playground(*, live: bool) -> int:
             _prompt()
         return 0
 
-    code = await _in_world(act, live=live)
+    code = await _in_world(act, live=live, delivery=delivery)
     return 0 if code == INTERRUPTED else code
 
 
@@ -213,8 +222,9 @@ def _is_right(exchange: Exchange, scene: Scene | None = None) -> bool:
 def _calls(world: World) -> str:
     """What all this cost at Slack, whose limits the emulator enforces."""
     refused = sum(call.error is not None for call in world.emulator.calls)
-    edits = world.emulator.count("chat.update")
-    return f"\n{edits} of 50 edits a minute used; calls that Slack refused: {refused}."
+    counts = [(world.emulator.count(method), most, what) for method, most, what in METHODS]
+    used = ", ".join(f"{count} of {most} {what}" for count, most, what in counts if count)
+    return f"\nOf Slack's minute used: {used or 'nothing'}; calls that Slack refused: {refused}."
 
 
 def _verdict(screen: Screen, failed: list[str], *, live: bool) -> int:
@@ -230,7 +240,9 @@ def _verdict(screen: Screen, failed: list[str], *, live: bool) -> int:
     return 0
 
 
-async def _in_world(act: Callable[[World, Screen], Awaitable[int]], *, live: bool) -> int:
+async def _in_world(
+    act: Callable[[World, Screen], Awaitable[int]], *, live: bool, delivery: str
+) -> int:
     """Set the world up, act in it, take it down again, also after Ctrl-C and SIGTERM."""
     screen = screen_for()
     environ = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ
@@ -251,7 +263,7 @@ async def _in_world(act: Callable[[World, Screen], Awaitable[int]], *, live: boo
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
-        async with World(live=live, environ=environ) as world:
+        async with World(live=live, environ=environ, delivery=delivery) as world:
             return await act(world, screen)
     except WorldError as error:
         screen.note(str(error))

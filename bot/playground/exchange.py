@@ -75,11 +75,24 @@ class Exchange:
     @property
     def edits(self) -> int:
         """How often a message of the reply was edited."""
+        return self._changes("chat.update")
+
+    @property
+    def appends(self) -> int:
+        """How often a stream of the reply grew, or was stopped."""
+        return self._changes("chat.appendStream", "chat.stopStream")
+
+    def _changes(self, *methods: str) -> int:
         return sum(
-            revision.method == "chat.update"
+            revision.method in methods
             for message in self.messages
             for revision in message.revisions
         )
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a native stream of the reply is open: people see that more is to come."""
+        return any(message.stream and message.stream.is_open for message in self.messages)
 
     @property
     def sign_s(self) -> float | None:
@@ -88,7 +101,7 @@ class Exchange:
         times += [
             status.at
             for status in self.emulator.statuses
-            if status.thread_ts == self.root_ts and status.at >= self.asked_at
+            if status.status and status.thread_ts == self.root_ts and status.at >= self.asked_at
         ]
         return min(times) - self.asked_at if times else None
 
@@ -134,7 +147,7 @@ class Exchange:
     def is_settled(self) -> bool:
         """Whether nothing more will change, as far as one can tell from outside."""
         quiet_s = self.clock_s - self.last_change_s
-        is_open = bool(self.status) or self.has_buttons
+        is_open = bool(self.status) or self.has_buttons or self.is_streaming
         if self.claude is None:
             return bool(self.texts) and not is_open and quiet_s > QUIET_S
         request = self.request

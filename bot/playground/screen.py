@@ -27,6 +27,7 @@ HEAD_LINES = 8
 TAIL_LINES = 5
 CHROME_LINES = 12  # what stands around the growing text: question, borders, status
 WORDS_CHARACTERS = 56
+WRITING = "is writing …"  # Slack shows it as a mark that moves, as long as a stream is open
 
 
 class Screen(Protocol):
@@ -156,7 +157,8 @@ class Terminal:
             text = exchange.words(messages[-1])
             body = self._tail(text, room - len(parts)) if text else None
             counted = f"message {len(messages)}" if len(messages) > 1 else ""
-            parts.append(_panel(body, exchange.status, counted))
+            status = exchange.status or (WRITING if exchange.is_streaming else "")
+            parts.append(_panel(body, status, counted))
         elif exchange.status:
             parts.append(Text(f" Claude {exchange.status}", style="italic dim"))
         self._spinner.update(text=Text(_progress(exchange), style="dim"))
@@ -200,16 +202,13 @@ class Lines:
         self._print(f"\n{exchange.title}\n  Ada Lovelace: {mention}{exchange.question}")
 
     def show(self, exchange: Exchange, *, changed: bool) -> None:
-        """Print the newest words, if there are any that were not printed yet."""
-        if not changed or not (messages := exchange.messages):
+        """Print the newest words or the status line, if they were not printed yet."""
+        if not changed:
             return
-        message = messages[-1]
-        is_new = len(message.revisions) == 1
-        what = f"message {len(messages)}" if is_new else f"edit {exchange.edits}"
-        line = f"{what:9}  {_last_words(exchange.words(message)) or exchange.status}"
-        if line != self._shown:
+        line, at_s = _newest(exchange)
+        if line and line != self._shown:
             self._shown = line
-            self._print(f"  {exchange.last_change_s:6.2f} s  {line}")
+            self._print(f"  {at_s:6.2f} s  {line}")
 
     def end(self, exchange: Exchange, *, whole: bool) -> None:
         """Print the reply if all of it is wanted, and what it took."""
@@ -231,7 +230,24 @@ class Lines:
         print(text, file=self.out, flush=True)
 
 
-COLUMNS = ("first sign", "first words", "whole text", "edits", "messages", "characters")
+COLUMNS = ("first sign", "first words", "whole text", "changes", "messages", "characters")
+
+
+def _newest(exchange: Exchange) -> tuple[str, float]:
+    """What changed last, on one line, and when: a post, an edit, an append, or the status line."""
+    messages = exchange.messages
+    if not messages:
+        status = exchange.status
+        return (f"{'status':9}  {status}" if status else ""), exchange.clock_s
+    message = messages[-1]
+    if len(message.revisions) == 1:
+        what = f"message {len(messages)}"
+    elif message.revisions[-1].method == "chat.update":
+        what = f"edit {exchange.edits}"
+    else:
+        what = f"append {exchange.appends}"
+    words = _last_words(exchange.words(message)) or exchange.status
+    return f"{what:9}  {words}", exchange.last_change_s
 
 
 def _row(exchange: Exchange) -> list[str]:
@@ -239,7 +255,7 @@ def _row(exchange: Exchange) -> list[str]:
         _seconds(exchange.sign_s),
         _seconds(exchange.words_s),
         _seconds(exchange.last_change_s),
-        str(exchange.edits),
+        str(exchange.edits + exchange.appends),
         str(len(exchange.messages)),
         f"{sum(map(len, exchange.texts)):,}",
     ]
@@ -249,7 +265,7 @@ def _summary(exchange: Exchange) -> str:
     """What the reply took, in a sentence of parts."""
     count = len(exchange.messages)
     parts = [f"{count} messages"] if count > 1 else []
-    parts += [_edits(exchange), f"first words {_seconds(exchange.words_s)}"]
+    parts += [_changes(exchange), f"first words {_seconds(exchange.words_s)}"]
     whole = f"whole text {_seconds(exchange.last_change_s)}"
     if exchange.behind_s is not None:
         whole += f", {max(exchange.behind_s, 0) * 1000:.0f} ms after Claude's last word"
@@ -258,11 +274,14 @@ def _summary(exchange: Exchange) -> str:
 
 def _progress(exchange: Exchange) -> str:
     characters = sum(map(len, exchange.texts))
-    return f"{exchange.clock_s:.1f} s · {_edits(exchange)} · {characters:,} characters"
+    return f"{exchange.clock_s:.1f} s · {_changes(exchange)} · {characters:,} characters"
 
 
-def _edits(exchange: Exchange) -> str:
-    return f"{exchange.edits} edit{'' if exchange.edits == 1 else 's'}"
+def _changes(exchange: Exchange) -> str:
+    """How often what was posted was changed since."""
+    counts = [(exchange.edits, "edit"), (exchange.appends, "append")]
+    parts = [f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count]
+    return ", ".join(parts) or "0 edits"
 
 
 def _seconds(value: float | None) -> str:

@@ -43,8 +43,15 @@ class World:
     With `live`, Claude is the real one, asked with ANTHROPIC_API_KEY of `environ`.
     """
 
-    def __init__(self, *, live: bool = False, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        live: bool = False,
+        environ: Mapping[str, str] | None = None,
+        delivery: str = "auto",
+    ) -> None:
         self._environ = os.environ if environ is None else environ
+        self._delivery = delivery
         self.emulator = SlackEmulator()
         self.claude = (
             None
@@ -91,6 +98,7 @@ class World:
                 "SLACK_API_URL": self.emulator.api_url,
                 "PORT": str(port),
                 "DATA_DIR": f"{directory}/data",
+                "DELIVERY": self._delivery,
                 "LOG_LEVEL": "WARNING",
             }
         )

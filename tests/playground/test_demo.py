@@ -7,17 +7,21 @@ import io
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from rich.console import Console
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import demo, exchange, world
 from bot.playground.claude import Reply, ScriptedClaude
-from bot.playground.exchange import same_text
+from bot.playground.exchange import Exchange, same_text
 from bot.playground.process import WorldError
 from bot.playground.screen import Lines, Terminal
+from bot.playground.slack import SlackEmulator
 from bot.playground.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +186,94 @@ async def test_the_growing_message_fits_on_a_small_terminal(fast: None) -> None:
         lines.end(asked, whole=True)
     assert "whole text" in out.getvalue()
     assert lines.out.getvalue().count("Some *more* words.") >= 60  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def conversation() -> AsyncIterator[tuple[SlackEmulator, AsyncWebClient, Exchange]]:
+    """A question in an emulated Slack without a bot, and the client of the app."""
+    async with SlackEmulator() as slack, aiohttp.ClientSession() as session:
+        ada = slack.add_user("Ada Lovelace")
+        channel = slack.add_channel("general", members=[ada])
+        ts = await slack.say(ada, channel, "well?")
+        url = slack.api_url
+        client = AsyncWebClient("xoxb-emulator", base_url=url, session=session, retry_handlers=[])
+        now = asyncio.get_running_loop().time()
+        yield (
+            slack,
+            client,
+            Exchange("#general", "well?", channel, ts, ts, False, now, slack, None, 0),
+        )
+
+
+async def test_a_status_line_and_a_stream_are_seen_growing() -> None:
+    out, plain = io.StringIO(), io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24, highlight=False)
+    terminal, lines = Terminal(console), Lines(plain)
+
+    async with conversation() as (slack, client, asked):
+
+        def seen() -> str:
+            lines.show(asked, changed=True)
+            terminal.show(asked, changed=True)
+            with console.capture() as captured:
+                console.print(terminal._growing(asked))
+            return captured.get()
+
+        terminal.begin(asked)
+        lines.begin(asked)
+        await client.assistant_threads_setStatus(
+            channel_id=asked.channel, thread_ts=asked.ts, status="is thinking …"
+        )
+        assert "Claude is thinking …" in seen()
+        ada = slack.message(asked.channel, asked.ts)
+        assert ada is not None
+        answer = await client.chat_startStream(
+            channel=asked.channel,
+            thread_ts=asked.ts,
+            recipient_user_id=ada.user,
+            recipient_team_id=slack.settings.team_id,
+            markdown_text="Quite",
+        )
+        where = {"channel": asked.channel, "ts": str(answer["ts"])}
+        assert "Quite" in (shown := seen()) and "is writing" in shown
+        assert asked.is_streaming
+        await client.chat_appendStream(**where, markdown_text=" a")
+        assert "Quite a" in seen()
+        await client.chat_stopStream(**where, markdown_text=" lot.")
+        assert "Quite a lot." in (shown := seen()) and "is writing" not in shown
+        assert (asked.appends, asked.edits, asked.is_streaming) == (2, 0, False)
+        terminal.end(asked, whole=True)
+        lines.end(asked, whole=True)
+    text = plain.getvalue()
+    for line in ("status     is thinking …", "message 1  Quite\n", "append 1   Quite a\n"):
+        assert line in text
+    assert "append 2   Quite a lot." in text and "2 appends" in text
+
+
+async def test_a_reply_that_is_posted_whole_is_seen_after_its_status_line() -> None:
+    plain = io.StringIO()
+    lines = Lines(plain)
+    async with conversation() as (_, client, asked):
+        for status in ("is thinking …", "is still thinking …"):
+            await client.assistant_threads_setStatus(
+                channel_id=asked.channel, thread_ts=asked.ts, status=status
+            )
+            lines.show(asked, changed=True)
+        blocks = [{"type": "markdown", "text": "All of it."}]
+        await client.chat_postMessage(
+            channel=asked.channel, thread_ts=asked.ts, text="All", blocks=blocks
+        )
+        lines.show(asked, changed=True)
+        lines.end(asked, whole=False)
+    order = [plain.getvalue().index(one) for one in ("is thinking", "is still", "All of it.")]
+    assert order == sorted(order)
+    assert "0 edits" in plain.getvalue()
+
+
+def test_the_bot_is_told_how_to_deliver() -> None:
+    env = World(delivery="stream")._bot_environment(1, "/nowhere")
+    assert env["DELIVERY"] == "stream"
+    assert World()._bot_environment(1, "/nowhere")["DELIVERY"] == "auto"
 
 
 async def run(*arguments: str) -> asyncio.subprocess.Process:

@@ -9,10 +9,13 @@ from .records import (
     Delivery,
     Ephemeral,
     File,
+    Glimpse,
     Message,
     Notified,
     Revision,
     Status,
+    StatusLine,
+    Stream,
     Unfurled,
 )
 from .settings import DEFAULT_SCOPES, DEFAULT_SUBSCRIPTIONS, Settings
@@ -26,6 +29,7 @@ __all__ = [
     "Ephemeral",
     "Fault",
     "File",
+    "Glimpse",
     "Limits",
     "Message",
     "Notified",
@@ -33,5 +37,7 @@ __all__ = [
     "Settings",
     "SlackEmulator",
     "Status",
+    "StatusLine",
+    "Stream",
     "Unfurled",
 ]

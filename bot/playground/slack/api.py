@@ -157,7 +157,8 @@ class Api:
         if retry_after_s is not None:
             headers["Retry-After"] = str(retry_after_s)
             # Too many posts are a matter of their channel, everything else of the method.
-            key = self._pauses(call)[body["error"] == "rate_limited"]
+            is_post = call.method == "chat.postMessage" and body["error"] == "rate_limited"
+            key = self._pauses(call)[is_post]
             self._paused_until[key] = max(now() + retry_after_s, self._paused_until.get(key, 0.0))
         self._done(call, status, body.get("error"))
         text = json.dumps(body, ensure_ascii=False)
@@ -211,6 +212,10 @@ class Api:
             case "delay":
                 await self._wait(1.0 if fault.seconds is None else fault.seconds)
                 return self._answer(call, self._run(call, method))
+            case "late":
+                body = self._run(call, method)
+                await self._wait(1.0 if fault.seconds is None else fault.seconds)
+                return self._answer(call, body)
 
     def _page(self, call: Call, status: int) -> web.Response:
         self._done(call, status, f"http_{status}" if status != 200 else "html")

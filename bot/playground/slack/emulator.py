@@ -76,6 +76,7 @@ class SlackEmulator(Seen):
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._workspace.close()
         self._workspace.watch.close()
 
     async def __aenter__(self) -> Self:
@@ -246,9 +247,11 @@ class SlackEmulator(Seen):
         """A person adds a reaction to a message."""
         self._people.react(user, channel, ts, name)
 
-    async def stop_stream(self, user: str, channel: str, ts: str) -> None:
-        """A person stops a native stream."""
-        self._people.stop_stream(user, channel, ts)
+    async def stop_stream(
+        self, user: str, channel: str, ts: str, *, stays_open: bool = False
+    ) -> None:
+        """A person stops a native stream with Slack's own button; see `People.stop_stream`."""
+        self._people.stop_stream(user, channel, ts, stays_open=stays_open)
 
     async def deliver(
         self, body: Json, *, retry_num: int | None = None, retry_reason: str = "http_timeout"

@@ -19,6 +19,7 @@ FaultKind = Literal[
     "reset",
     "hang",
     "delay",
+    "late",
 ]
 
 
@@ -35,7 +36,7 @@ class Fault:
     - lost: the call takes effect, then the connection ends without an answer.
     - reset: the connection is reset before anything happens.
     - hang: no answer for `seconds` (None: for ever), then the connection ends; nothing happens.
-    - delay: effect and answer after `seconds`.
+    - delay: effect and answer after `seconds`; late: effect at once, answer after `seconds`.
     """
 
     method: str

@@ -142,13 +142,20 @@ class People:
             raise ValueError(f"no message {ts} in {channel_id}")
         self._workspace.react(user, message, name, added=True)
 
-    def stop_stream(self, user: str, channel_id: str, ts: str) -> None:
-        """Stop a native stream from the client; what is appended later is refused."""
+    def stop_stream(self, user: str, channel_id: str, ts: str, *, stays_open: bool = False) -> None:
+        """Stop a native stream from the client; what is appended later is refused.
+
+        Slack stops the stream itself (docs.slack.dev/ai/agent-sessions). Whether chat.stopStream
+        is still taken then is not documented: with `stays_open` it is, and must be called.
+        """
         message = self._workspace.world.message(channel_id, ts)
         stream = None if message is None else self._workspace.open_stream(message)
         if message is None or stream is None:
             raise ValueError(f"no open stream {ts} in {channel_id}")
         stream.stopped_by_user = True
+        if not stays_open:
+            self._workspace.end_stream(message, "stopped_by_user")
+        self._workspace.watch.bump()
         kind = "agent_session_stopped"
         if kind in self._workspace.settings.subscriptions:
             event = stopped_event(self._workspace, user, message)

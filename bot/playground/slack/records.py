@@ -11,6 +11,8 @@ from .translate import shown_text, stored_blocks
 Json = dict[str, Any]
 ChannelKind = Literal["channel", "group", "mpim", "im"]
 ChangeKind = Literal["posted", "updated", "deleted", "status", "ephemeral"]
+StreamEnd = Literal["", "stopped", "stopped_by_user", "expired", "deleted"]
+StatusEnd = Literal["", "replaced", "cleared", "posted", "lapsed"]
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,28 @@ class Revision:
     markdown: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Stream:
-    """A native stream that is open: what has come, and when it began (loop time)."""
+    """A native stream: what has come, when it began, and how it ended (loop time)."""
 
+    channel: str
+    ts: str
     started_at: float
+    ended_at: float | None = None
+    end: StreamEnd = ""
+    """"" while it is open; "expired" if Slack closed it for its age."""
     markdown: list[str] = field(default_factory=list)
     tasks: dict[str, Json] = field(default_factory=dict)
     blocks: list[Json] = field(default_factory=list)
     size_bytes: int = 0
     mentions: int = 0
     stopped_by_user: bool = False
+    """Whether a person has pressed Slack's own Stop; appends are refused from then on."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether people see that more is to come."""
+        return not self.end
 
 
 @dataclass(eq=False)
@@ -54,6 +67,7 @@ class Message:
     metadata: Json | None = None
     edited: Json | None = None
     deleted: bool = False
+    deleted_at: float | None = None
     files: list[Json] = field(default_factory=list)
     attachments: list[Json] = field(default_factory=list)
     reactions: dict[str, list[str]] = field(default_factory=dict)
@@ -172,6 +186,25 @@ class Status(NamedTuple):
     thread_ts: str
     status: str
     at: float
+
+
+@dataclass
+class StatusLine:
+    """A status line as people saw it: from when until when (None: still there), and why it went."""
+
+    channel: str
+    thread_ts: str
+    status: str
+    since: float
+    until: float | None = None
+    end: StatusEnd = ""
+
+
+class Glimpse(NamedTuple):
+    """The app's Markdown in a thread from one moment on: a part for each message, oldest first."""
+
+    at: float
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)

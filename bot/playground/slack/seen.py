@@ -10,14 +10,17 @@ from .records import (
     Delivery,
     Ephemeral,
     File,
+    Glimpse,
     Json,
     Message,
     Notified,
     Status,
+    StatusLine,
+    Stream,
     Unfurled,
 )
 from .watch import Changes
-from .workspace import Workspace
+from .workspace import Workspace, now
 
 
 class Seen:
@@ -49,6 +52,57 @@ class Seen:
         """The status line that a thread shows now, or ""."""
         return self._workspace.status(channel, thread_ts)
 
+    # What a person saw of a thread over time, whatever the app did it with
+
+    def said(self, channel: str, thread_ts: str) -> list[Message]:
+        """The app's messages in a thread, oldest first, deleted ones too."""
+        root = self._workspace.world.channels[channel].messages[thread_ts]
+        own = self._workspace.settings.bot_id
+        return [message for message in root.replies if message.bot_id == own]
+
+    def reading(self, channel: str, thread_ts: str) -> list[Glimpse]:
+        """What could be read of the app in a thread: a glimpse for each post, edit, append and
+        deletion, oldest first."""
+        changes: list[tuple[float, int, str]] = []
+        messages = self.said(channel, thread_ts)
+        for index, message in enumerate(messages):
+            changes += [(each.at, index, each.markdown) for each in message.revisions]
+            if message.deleted_at is not None:
+                changes.append((message.deleted_at, index, ""))
+        parts = [""] * len(messages)
+        glimpses: list[Glimpse] = []
+        for at, index, markdown in sorted(changes, key=lambda change: change[0]):
+            parts[index] = markdown
+            glimpses.append(Glimpse(at, tuple(part for part in parts if part)))
+        return glimpses
+
+    def signs(self, channel: str, thread_ts: str) -> list[tuple[float, float]]:
+        """When a thread showed that the app is at work or has answered: from the first sight of
+        each status line and message of the app until it was gone, as far as now."""
+        until = now()
+        found = [
+            (line.since, until if line.until is None else line.until)
+            for line in self.status_lines
+            if (line.channel, line.thread_ts) == (channel, thread_ts)
+        ]
+        found += [
+            (message.revisions[0].at, until if message.deleted_at is None else message.deleted_at)
+            for message in self.said(channel, thread_ts)
+            if message.revisions
+        ]
+        return sorted(found)
+
+    def silences(
+        self, channel: str, thread_ts: str, since: float, until: float
+    ) -> list[tuple[float, float]]:
+        """The times between `since` and `until` without any sign of the app in the thread."""
+        found: list[tuple[float, float]] = []
+        for begin, end in [*self.signs(channel, thread_ts), (until, until)]:
+            if min(begin, until) > since:
+                found.append((since, min(begin, until)))
+            since = max(since, end)
+        return found
+
     def view(self, user: str) -> Json | None:
         """The Home view that the app published for a person."""
         return self._workspace.views.get(user)
@@ -62,6 +116,18 @@ class Seen:
     def statuses(self) -> list[Status]:
         """Every status line that the app set, "" for those that it cleared itself."""
         return self._workspace.statuses
+
+    @property
+    def status_lines(self) -> list[StatusLine]:
+        """Every status line that people saw, with its end: replaced, cleared, posted, lapsed."""
+        for line in self._workspace.status_lines:
+            self._workspace.status(line.channel, line.thread_ts)  # a lapse may be due only now
+        return self._workspace.status_lines
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Every native stream, in the order of their starts; `end` says how it ended."""
+        return self._workspace.streams
 
     @property
     def ephemerals(self) -> list[Ephemeral]:

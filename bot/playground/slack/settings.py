@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from .limits import Limits
+from .records import ChannelKind
 
 # The smallest manifest of an AI bot: docs.slack.dev/reference/scopes
 DEFAULT_SCOPES = frozenset(
@@ -61,7 +62,10 @@ class Settings:
     status_lifetime_s: float = 120.0
     """docs.slack.dev/reference/methods/assistant.threads.setStatus: gone after two minutes."""
     stream_lifetime_s: float = 300.0
-    """Slack closes a stream about five minutes after its start."""
+    """Slack closes a stream about five minutes after its start, even while it grows:
+    github.com/slackapi/python-slack-sdk/issues/1859."""
+    stream_kinds: frozenset[ChannelKind] = frozenset({"channel", "group", "mpim", "im"})
+    """Where streams are allowed; elsewhere `channel_type_not_supported`."""
 
 
 class SettingsArgs(TypedDict, total=False):
@@ -87,3 +91,4 @@ class SettingsArgs(TypedDict, total=False):
     app_id: str
     status_lifetime_s: float
     stream_lifetime_s: float
+    stream_kinds: frozenset[ChannelKind]

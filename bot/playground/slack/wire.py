@@ -8,6 +8,10 @@ from .records import Channel, File, Json, Message, User
 from .settings import Settings
 from .translate import text_elements
 
+# `streaming_state` is in the SDKs' type of chat.stopStream's answer; after an end that is not the
+# app's own its value is not known.
+_STREAMING_STATES = {"": "in_progress", "stopped": "completed"}
+
 
 def message_json(message: Message, settings: Settings, *, metadata: bool = False) -> Json:
     """A message as conversations.history and events carry it: docs.slack.dev/reference/objects."""
@@ -38,6 +42,8 @@ def message_json(message: Message, settings: Settings, *, metadata: bool = False
             {"name": name, "users": users, "count": len(users)}
             for name, users in message.reactions.items()
         ]
+    if message.stream is not None and message.stream.end in _STREAMING_STATES:
+        body["streaming_state"] = _STREAMING_STATES[message.stream.end]
     return body | _thread_json(message)
 
 

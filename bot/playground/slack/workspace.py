@@ -24,7 +24,10 @@ from .records import (
     Notified,
     Revision,
     Status,
+    StatusEnd,
+    StatusLine,
     Stream,
+    StreamEnd,
     Unfurled,
 )
 from .settings import Settings
@@ -32,6 +35,8 @@ from .validate import block_texts, joined_markdown
 from .watch import Watch
 from .wire import file_json, tombstone_json
 from .world import World
+
+_LATER_S = 0.001  # a timer may run within the clock's resolution before its time
 
 
 def now() -> float:
@@ -75,7 +80,15 @@ class Workspace:
         self.uploads: dict[str, File] = {}
         self.triggers: dict[str, float] = {}
         self.response_urls: dict[str, Json] = {}
-        self._status: dict[tuple[str, str], Status] = {}
+        self.status_lines: list[StatusLine] = []
+        self.streams: list[Stream] = []
+        self._status: dict[tuple[str, str], StatusLine] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def close(self) -> None:
+        """Let nothing lapse any more."""
+        while self._timers:
+            self._timers.pop().cancel()
 
     # What happens to messages
 
@@ -84,7 +97,8 @@ class Workspace:
         self.world.place(message)
         channel = self.world.channels[message.channel]
         if message.bot_id == self.settings.bot_id and message.thread_ts:
-            self.clear_status(channel.id, message.thread_ts)
+            # A stream is a message too: it begins with a post in the thread.
+            self._end_status(channel.id, message.thread_ts, "posted")
         self._publish_post(message, channel)
         self._tell("posted", message)
 
@@ -101,12 +115,30 @@ class Workspace:
         """An open stream got longer: people see it, no event tells of it."""
         self._tell("updated", message)
 
+    def begin_stream(self, message: Message, stream: Stream) -> None:
+        """A stream appears as a message; Slack closes it when it is old, whatever it is told."""
+        message.stream = stream
+        self.streams.append(stream)
+        self.post(message)
+        self._later(self.settings.stream_lifetime_s, lambda: self.open_stream(message))
+
     def open_stream(self, message: Message) -> Stream | None:
         """The message's native stream, unless it was stopped or Slack closed it for its age."""
         stream = message.stream
-        if stream is not None and now() - stream.started_at >= self.settings.stream_lifetime_s:
-            message.stream = None
-        return message.stream
+        if stream is None or not stream.is_open:
+            return None
+        until = stream.started_at + self.settings.stream_lifetime_s
+        if now() < until:
+            return stream
+        self.end_stream(message, "expired", until)
+        self.watch.bump()
+        return None
+
+    def end_stream(self, message: Message, end: StreamEnd, at: float | None = None) -> None:
+        """A stream takes no more text; without one, or after its end, nothing happens."""
+        if message.stream is not None and message.stream.is_open:
+            message.stream.end = end
+            message.stream.ended_at = now() if at is None else at
 
     def snapshot(self, message: Message) -> Json:
         """The message's JSON, for `change`; empty where nobody would read it."""
@@ -121,7 +153,8 @@ class Workspace:
         """
         channel = self.world.channels[message.channel]
         previous = self.snapshot(message)
-        message.deleted = True
+        message.deleted, message.deleted_at = True, now()
+        self.end_stream(message, "deleted")
         if any(not reply.deleted for reply in message.replies):
             stone = tombstone_json(message)
             body = events.changed_event(self, stone, previous, channel)
@@ -181,26 +214,53 @@ class Workspace:
     # Status lines
 
     def set_status(self, channel: str, thread_ts: str, text: str) -> None:
-        """The app's status line in a thread; "" clears it."""
-        status = Status(channel, thread_ts, text, now())
-        self.statuses.append(status)
-        self._show_status(status)
-
-    def clear_status(self, channel: str, thread_ts: str) -> None:
-        """The app posted in the thread: its status line is gone."""
-        if self.status(channel, thread_ts):
-            self._show_status(Status(channel, thread_ts, "", now()))
+        """The app's status line in a thread; "" clears it. It lapses unless it is set again."""
+        self.statuses.append(Status(channel, thread_ts, text, now()))
+        if not text:
+            self._end_status(channel, thread_ts, "cleared")
+            return
+        self.status(channel, thread_ts)  # one that is over by now has lapsed, not been replaced
+        if (shown := self._status.get((channel, thread_ts))) is not None:
+            shown.until, shown.end = now(), "replaced"
+        line = self._status[channel, thread_ts] = StatusLine(channel, thread_ts, text, now())
+        self.status_lines.append(line)
+        self._tell_status(line)
+        self._later(self.settings.status_lifetime_s, lambda: self.status(channel, thread_ts))
 
     def status(self, channel: str, thread_ts: str) -> str:
         """The status line that people see now, or ""."""
-        status = self._status.get((channel, thread_ts))
-        if status is None or now() - status.at >= self.settings.status_lifetime_s:
+        line = self._status.get((channel, thread_ts))
+        if line is None:
             return ""
-        return status.status
+        until = line.since + self.settings.status_lifetime_s
+        if now() < until:
+            return line.status
+        self._end_status(channel, thread_ts, "lapsed", until)
+        return ""
 
-    def _show_status(self, status: Status) -> None:
-        self._status[status.channel, status.thread_ts] = status
-        self.watch.tell(Change("status", status.channel, status.at, status=status))
+    def _end_status(
+        self, channel: str, thread_ts: str, end: StatusEnd, at: float | None = None
+    ) -> None:
+        """The status line is gone, if there was one."""
+        if end != "lapsed":
+            self.status(channel, thread_ts)
+        if (line := self._status.pop((channel, thread_ts), None)) is not None:
+            line.until, line.end = now() if at is None else at, end
+            self._tell_status(StatusLine(channel, thread_ts, "", line.until))
+
+    def _tell_status(self, line: StatusLine) -> None:
+        status = Status(line.channel, line.thread_ts, line.status, line.since)
+        self.watch.tell(Change("status", line.channel, line.since, status=status))
+
+    def _later(self, seconds: float, look: Callable[[], object]) -> None:
+        """Look again after `seconds`, as long as the emulator runs."""
+
+        def run() -> None:
+            self._timers.discard(timer)
+            look()
+
+        timer = asyncio.get_running_loop().call_later(seconds + _LATER_S, run)
+        self._timers.add(timer)
 
     # Reactions
 

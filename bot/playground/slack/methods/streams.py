@@ -23,6 +23,8 @@ _SESSION_STATUSES = {None, "active", "processing", "suspended", "closed"}
 def start_stream(workspace: Workspace, args: Args) -> Json:
     """docs.slack.dev/reference/methods/chat.startStream"""
     channel = postable(workspace, args.required("channel"), by_user=False)
+    if channel.kind not in workspace.settings.stream_kinds:
+        raise SlackFailure("channel_type_not_supported")
     root = workspace.world.living(channel, args.text("thread_ts"))
     if root is None or root.thread_ts is not None:
         raise SlackFailure("invalid_thread_ts")
@@ -30,28 +32,27 @@ def start_stream(workspace: Workspace, args: Args) -> Json:
     if args.text("task_display_mode") not in (None, "timeline", "plan"):
         raise invalid_arguments("must be timeline or plan: task_display_mode")
     chunks = _chunks(args)
-    stream = Stream(now())
     settings = workspace.settings
+    stream = Stream(channel.id, workspace.world.next_ts(), now())
     message = Message(
-        workspace.world.next_ts(),
+        stream.ts,
         channel.id,
         settings.bot_user_id,
         team=settings.team_id,
         thread_ts=root.ts,
         bot_id=settings.bot_id,
         app_id=settings.app_id,
-        stream=stream,
     )
     _grow(message, stream, chunks)
     _note(workspace, message, stream, "chat.startStream")
-    workspace.post(message)
+    workspace.begin_stream(message, stream)
     return {"ok": True, "channel": channel.id, "ts": message.ts}
 
 
 @method("chat.appendStream", Tier.FOUR, "chat:write")
 def append_stream(workspace: Workspace, args: Args) -> Json:
     """docs.slack.dev/reference/methods/chat.appendStream"""
-    message, stream = _streaming(workspace, args)
+    message, stream = _streaming(workspace, args, "stopped_by_user")
     if stream.stopped_by_user:
         raise SlackFailure("stopped_by_user")
     chunks = _chunks(args)
@@ -78,7 +79,7 @@ def stop_stream(workspace: Workspace, args: Args) -> Json:
     message.metadata = message.metadata if metadata is None else meant
     message.sent_blocks = checked or None
     _note(workspace, message, stream, "chat.stopStream")
-    message.stream = None
+    workspace.end_stream(message, "stopped")
     workspace.change(message, previous)
     body = message_json(message, workspace.settings, metadata=True)
     return {"ok": True, "channel": message.channel, "ts": message.ts, "message": body}
@@ -94,14 +95,18 @@ def _check_recipient(workspace: Workspace, channel: Channel, args: Args) -> None
             raise SlackFailure("missing_recipient_team_id")
     if user_id:
         user = workspace.world.users.get(user_id)
-        if user is None:
-            raise SlackFailure("user_not_found")
-        if team_id and team_id != user.team:
+        teams = {each.team for each in workspace.world.users.values()}
+        if team_id and team_id not in teams:
             raise SlackFailure("team_not_found")
+        if user is None or (team_id and team_id != user.team):
+            raise SlackFailure("user_not_found")
 
 
-def _streaming(workspace: Workspace, args: Args) -> tuple[Message, Stream]:
-    channel = workspace.world.visible(args.required("channel"))
+def _streaming(
+    workspace: Workspace, args: Args, after_a_stop: str = "message_not_in_streaming_state"
+) -> tuple[Message, Stream]:
+    """The open stream that is meant; `after_a_stop` is the error where a person has ended it."""
+    channel = postable(workspace, args.required("channel"), by_user=False)
     message = workspace.world.living(channel, args.required("ts"))
     if message is None:
         raise SlackFailure("message_not_found")
@@ -109,7 +114,8 @@ def _streaming(workspace: Workspace, args: Args) -> tuple[Message, Stream]:
         raise SlackFailure("message_not_owned_by_app")
     stream = workspace.open_stream(message)
     if stream is None:
-        raise SlackFailure("message_not_in_streaming_state")
+        by_user = message.stream is not None and message.stream.end == "stopped_by_user"
+        raise SlackFailure(after_a_stop if by_user else "message_not_in_streaming_state")
     return message, stream
 
 
@@ -120,7 +126,9 @@ def _chunks(args: Args) -> list[Json]:
     if text is not None and chunks is not None:
         raise SlackFailure("invalid_chunks")
     if text is not None:
-        chunks = [{"type": "markdown_text", "text": text}] if text else []
+        if not text:
+            raise SlackFailure("no_text")
+        chunks = [{"type": "markdown_text", "text": text}]
     if chunks is None:
         return []
     if not isinstance(chunks, list):
