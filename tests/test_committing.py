@@ -62,7 +62,10 @@ def shown_of(text: str, floor: int = 0) -> str:
         ("You may use `the co", "You may use "),
         ("```python\nx = 1\ny =", "```python\nx = 1\n"),
         ("```python\nx = 1\nif x:\n    y = 1\n    z", "```python\nx = 1\n"),
-        ("| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n| 5", "| a | b |\n| --- | --- |\n| 1 | 2 |\n"),
+        (
+            "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |\n| 5",
+            "| a | b |\n| --- | --- |\n| 1 | 2 |\n",
+        ),
         ("| a | b |\n| --", ""),
         ("Hi all <!chan", "Hi "),
     ],

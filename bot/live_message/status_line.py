@@ -8,6 +8,7 @@ from typing import Final
 
 from bot import logs
 from bot.errors import RateLimited, SlackError
+from bot.live_message.writing import race
 from bot.pacing import Pacer
 from bot.slack import Workspace
 
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 LAPSES_S: Final = 90.0
 """Slack takes the line away after two minutes: docs.slack.dev/reference/methods/
 assistant.threads.setStatus."""
-SPACING_S: Final = 15.0
+SPACING_S: Final = 5.0
 """Between two statuses of one reply; 200 of them share 600 calls a minute."""
 AGAIN_S: Final = 3.0
 FAILURES: Final = 3
@@ -60,21 +61,23 @@ class StatusLine:
     async def keep(self) -> None:
         """Show what is to be shown, and again before it lapses. Ends when Slack shows none."""
         while not self.is_out_of_order:
+            self._changed.clear()
             wait_s = self._wait_s()
             if wait_s is None:
                 await self._changed.wait()
             elif wait_s > 0:
-                await self._pacer.clock.sleep(wait_s)
+                await race(self._changed.wait(), self._pacer.clock.sleep(wait_s))
             elif not await self._set(self._status):
                 await self._pacer.clock.sleep(AGAIN_S)
-            self._changed.clear()
 
     def _wait_s(self) -> float | None:
         """Seconds until the line is to be set; None while it need not be."""
-        age_s = self._pacer.clock.now() - self._shown_at
-        if self._status != self._shown:
-            return SPACING_S - age_s if self._shown and self._status else 0.0
-        return LAPSES_S - age_s if self._shown else None
+        if self._status == self._shown == "":
+            return None
+        if "" in (self._status, self._shown):
+            return 0.0
+        until_s = LAPSES_S if self._status == self._shown else min(SPACING_S, LAPSES_S)
+        return until_s - (self._pacer.clock.now() - self._shown_at)
 
     async def _set(self, status: str) -> bool:
         """Whether Slack shows it; where no call is free it is tried again soon."""

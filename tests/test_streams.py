@@ -1,0 +1,320 @@
+"""A reply that goes through Slack's native stream: whole, once, always stopped, whatever fails."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.live_message import doubt, edits, streams, writer
+from bot.playground.claude import Damage, Reply
+from bot.playground.slack import Call, Fault
+from bot.serve import Server
+from tests.conftest import World, code, going_on, prose, same
+
+START, APPEND, STOP, UPDATE = (
+    "chat.startStream",
+    "chat.appendStream",
+    "chat.stopStream",
+    "chat.update",
+)
+STREAMS = (START, APPEND, STOP)
+SLOWLY = 400.0
+"""Tokens per second: prose of 3,000 characters takes some two seconds."""
+
+
+@pytest.fixture
+async def streaming(world: World) -> AsyncIterator[Server]:
+    async with world.bot(delivery="stream") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "TRY_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr(edits, "LOOK_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
+    monkeypatch.setattr(writer, "LOOK_AFTER_S", (0.05, 0.3))
+    monkeypatch.setattr(doubt, "LOOK_AFTER_S", (0.05, 0.1, 0.2))
+
+
+def calls(world: World, *methods: str) -> list[Call]:
+    return [call for call in world.slack.calls if call.method in methods]
+
+
+def taken(world: World, *methods: str) -> list[Call]:
+    """Calls that Slack took."""
+    return [call for call in calls(world, *methods) if call.status == 200 and not call.error]
+
+
+def streamed(world: World) -> str:
+    return "".join(str(call.args.get("markdown_text") or "") for call in taken(world, *STREAMS))
+
+
+async def settled(world: World, text: str, ts: str) -> None:
+    """The reply says `text`, once, and no stream is open."""
+    await world.until_shown(text, ts, timeout_s=15)
+    await world.idle()
+    assert same(world.shown(ts), text)
+    assert all(stream.end for stream in world.slack.streams)
+    assert all(message.metadata for message in world.replies(ts))
+
+
+async def test_a_reply_is_streamed_and_its_stop_carries_the_rest(
+    world: World, streaming: Server
+) -> None:
+    text = prose(3_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert len(calls(world, START)) == len(calls(world, STOP)) == 1
+    assert len(calls(world, APPEND)) > 1
+    assert same(streamed(world), text)
+    assert calls(world, UPDATE, "chat.postMessage", "chat.delete") == []
+    (start,) = calls(world, START)
+    assert start.args["recipient_user_id"] == world.ada
+    assert start.args["recipient_team_id"] == "T0EMULATOR"
+    (line, *_) = world.slack.status_lines
+    assert line.end == "posted"
+
+
+async def test_appends_are_whole_words_and_whole_lines_of_code(
+    world: World, streaming: Server
+) -> None:
+    text = prose(900) + "\n\n" + code(2_500)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    shown = ""
+    parts = [str(call.args["markdown_text"]) for call in taken(world, START, APPEND)]
+    for part in parts:
+        shown += part
+        in_code = shown.count("```") % 2 == 1
+        assert shown.endswith("\n") if in_code else re.search(r"\s\Z", shown), shown[-80:]
+    assert len(parts) > 3
+
+
+async def test_a_long_reply_goes_on_in_a_new_stream_before_the_old_one_is_full(
+    world: World, streaming: Server
+) -> None:
+    text = prose(12_000) + "\n\n" + code(9_000)
+    world.claude.script(Reply(text=text, tokens_per_second=4_000))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    replies = world.replies(ts)
+    assert len(replies) > 2
+    for reply in replies:
+        assert len(reply.sent_markdown.encode()) <= 9_000
+        assert reply.sent_markdown.count("```") % 2 == 0
+    assert len(world.slack.streams) >= 2
+
+
+async def test_a_stream_is_left_before_slack_closes_it(
+    world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "ROLL_S", 0.8)
+    text = prose(3_000) + "\n\n" + code(1_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert len(world.slack.streams) > 1
+    assert {stream.end for stream in world.slack.streams} == {"stopped"}
+    ends = [reply.sent_markdown for reply in world.replies(ts)]
+    assert not any(re.search(r"\w\Z", end) for end in ends[:-1]), "cut within a word"
+
+
+async def test_a_stream_that_slack_closed_goes_on_as_edits(world: World) -> None:
+    world.slack.settings.stream_lifetime_s = 0.6
+    text = prose(3_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    async with world.bot(delivery="stream"):
+        ts = await world.ask()
+        await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+    assert taken(world, UPDATE)
+
+
+@pytest.mark.parametrize("stays_open", [False, True])
+async def test_a_stream_that_a_person_stopped_goes_on_as_edits(
+    world: World, streaming: Server, stays_open: bool
+) -> None:
+    text = prose(3_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await world.until(lambda: taken(world, START))
+    (message,) = world.replies(ts)
+    await world.slack.stop_stream(world.ada, world.general, message.ts, stays_open=stays_open)
+    await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+
+
+FAULTS = [
+    pytest.param({"kind": "ratelimited", "retry_after_s": 1}, id="429"),
+    pytest.param({"kind": "ok_false_ratelimited"}, id="a rate limit with status 200"),
+    pytest.param({"kind": "http", "status": 500}, id="500"),
+    pytest.param({"kind": "apply_http", "status": 500}, id="500 after the effect"),
+    pytest.param({"kind": "html"}, id="a proxy's page"),
+    pytest.param({"kind": "reset"}, id="a reset"),
+    pytest.param({"kind": "lost"}, id="a lost answer"),
+    pytest.param({"kind": "late", "seconds": 0.3}, id="a late answer"),
+    pytest.param({"kind": "error", "error": "internal_error"}, id="an internal error"),
+    pytest.param({"kind": "error", "error": "service_unavailable"}, id="unavailable"),
+    pytest.param({"kind": "error", "error": "msg_too_long"}, id="too long"),
+    pytest.param({"kind": "error", "error": "invalid_blocks"}, id="blocks refused"),
+    pytest.param({"kind": "error", "error": "stopped_by_user"}, id="stopped by a person"),
+    pytest.param({"kind": "error", "error": "message_not_in_streaming_state"}, id="not open"),
+    pytest.param({"kind": "error", "error": "unknown_method"}, id="unknown"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("method", STREAMS)
+async def test_the_whole_text_arrives_once_whatever_a_call_meets(
+    world: World,
+    streaming: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    fault: dict[str, object],
+) -> None:
+    monkeypatch.setattr("bot.slack.calls.PAUSE_WITHOUT_HEADER_S", 0.3)
+    text = prose(1_500)
+    world.claude.script(Reply(text=text, tokens_per_second=600))
+    world.slack.fault(Fault(method=method, **fault))  # type: ignore[arg-type]
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+    appended = [str(call.args.get("markdown_text") or "") for call in calls(world, APPEND)]
+    if fault["kind"] in ("http", "apply_http", "lost", "html", "reset") and method == APPEND:
+        assert len(appended) == 1, "nothing is appended after one whose answer was lost"
+
+
+async def test_everything_that_is_shown_stays_shown(world: World, streaming: Server) -> None:
+    world.slack.fault(Fault(method=APPEND, kind="lost", skip=1))
+    text = prose(3_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    (reply,) = world.replies(ts)
+    texts = [revision.markdown.rstrip() for revision in reply.revisions]
+    for before, after in itertools.pairwise(texts):
+        assert after.startswith(before)
+
+
+async def test_a_reply_that_claude_takes_back_is_withdrawn(world: World, streaming: Server) -> None:
+    world.claude.script(Reply(text=prose(1_200), tokens_per_second=SLOWLY, stop_reason="refusal"))
+    ts = await world.ask()
+    await world.until_says("declined", ts)
+    await world.idle()
+    assert all(stream.end for stream in world.slack.streams)
+    assert "Sentence number 0" not in world.shown(ts)
+
+
+async def test_a_stream_of_claude_that_breaks_goes_on_in_the_same_stream(
+    world: World, streaming: Server
+) -> None:
+    text = prose(2_400)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, damage=Damage("cut", at=1_000)))
+    world.claude.default = going_on(text)
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert len(calls(world, START)) == 1
+    assert calls(world, UPDATE) == []
+
+
+async def test_a_deleted_question_stops_the_stream_and_takes_it_away(
+    world: World, streaming: Server
+) -> None:
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: taken(world, APPEND))
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.until(lambda: not world.replies(ts))
+    await world.idle()
+    assert all(stream.end for stream in world.slack.streams)
+
+
+@pytest.mark.parametrize("surface", ["a flat direct message", "a shared channel"])
+async def test_where_slack_has_no_stream_for_it_a_reply_is_edited(
+    world: World, streaming: Server, surface: str
+) -> None:
+    text = prose(1_200)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    channel = world.dm
+    if surface == "a shared channel":
+        channel = world.slack.add_channel("shared", members=[world.ada], is_shared=True)
+    ts = await world.ask(channel=channel)
+    where = None if channel == world.dm else ts
+    await world.until_shown(text, where, channel=channel)
+    await world.idle()
+    assert calls(world, START) == []
+    assert taken(world, UPDATE)
+
+
+async def test_a_workspace_without_streams_is_not_asked_again(
+    world: World, streaming: Server
+) -> None:
+    world.slack.fault(Fault(method=START, kind="error", error="feature_not_enabled", times=10))
+    for _ in range(2):
+        text = prose(1_200)
+        world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+        await settled(world, text, await world.ask())
+    assert len(calls(world, START)) == 1
+
+
+async def test_at_the_end_of_the_process_streams_are_stopped_with_the_reason(
+    world: World,
+) -> None:
+    world.claude.script(Reply(text=prose(6_000), tokens_per_second=100))
+    async with world.bot(delivery="stream") as server:
+        ts = await world.ask()
+        await world.until(lambda: taken(world, APPEND))
+        await server.drain(1.0)
+    (stream,) = world.slack.streams
+    assert stream.end == "stopped"
+    (reply,) = world.replies(ts)
+    assert "Retry" in str(reply.blocks)
+
+
+async def test_a_stream_that_a_killed_process_left_open_is_taken_over(world: World) -> None:
+    text = prose(2_400)
+    world.claude.script(Reply(text=text, tokens_per_second=100))
+    async with world.bot(delivery="stream"):
+        ts = await world.ask()
+        await world.until(lambda: taken(world, APPEND))
+    assert [stream.end for stream in world.slack.streams] == [""]
+    world.claude.script(Reply(text=text))
+    async with world.bot(delivery="stream"):
+        await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+
+
+async def test_a_reply_posted_whole_shows_a_status_line_until_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.live_message.status_line.SPACING_S", 0.2)
+    text = prose(12_000)
+    world.claude.script(Reply(text=text, tokens_per_second=1_500))
+    async with world.bot(delivery="post"):
+        ts = await world.ask()
+        await settled(world, text, ts)
+    assert len(world.replies(ts)) == 2
+    assert calls(world, UPDATE, *STREAMS) == []
+    lines = [line for line in world.slack.status_lines if line.thread_ts == ts]
+    assert [line.end for line in lines] == ["replaced", "posted"]
+    assert all(len(reply.revisions) == 1 for reply in world.replies(ts))
+
+
+async def test_the_status_line_is_renewed_before_it_lapses(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.live_message.status_line.LAPSES_S", 0.3)
+    world.slack.settings.status_lifetime_s = 0.6
+    text = prose(2_400)
+    world.claude.script(Reply(text=text, tokens_per_second=300))
+    async with world.bot(delivery="post"):
+        ts = await world.ask()
+        await settled(world, text, ts)
+    lines = [line for line in world.slack.status_lines if line.thread_ts == ts]
+    assert "lapsed" not in {line.end for line in lines}
+    assert len(lines) > 2
