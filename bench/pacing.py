@@ -49,7 +49,7 @@ class Figures:
             statistics.mean(first),
             quantile(first, 0.95),
             quantile([one.lag_s for one in shown], 0.95),
-            sum(world.judge.refused for world in worlds),
+            sum(world.refused for world in worlds),
         )
 
     def __str__(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def test_what_was_streamed_is_a_beginning_of_all_that_follows(text: str, steps: 
 @given(documents, st.lists(st.integers(1, 40), max_size=30))
 def test_no_append_begins_with_white_space_outside_code(text: str, steps: list[int]) -> None:
     bodies = streamed(text, steps)
-    for before, after in zip(bodies, bodies[1:], strict=False):
+    for before, after in itertools.pairwise(bodies):
         more = after.removeprefix(before)
         if before and more and markdown.open_fence(before) is None and after.startswith(before):
             assert not more[0].isspace(), (before, after)

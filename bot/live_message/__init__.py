@@ -123,7 +123,7 @@ class LiveMessage:
     ) -> None:
         for task in self._tasks:
             task.cancel()
-        self._draft.close_streams()
+        self._shared.close_streams()
         # Their failures are known by now: `on_broken`, the log.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -239,7 +239,9 @@ class LiveMessage:
     def _choose(self) -> None:
         """There is text, and no message yet: see how it is shown best."""
         team = self.workspace.identity.team
-        way = self._pacer.choose(self._seat, team, self._channel, may_stream=self._may_stream)
+        way, self._shared.stream = self._pacer.choose(
+            self._seat, team, self._channel, may_stream=self._may_stream
+        )
         self._go(way)
         if way is Way.POST and self._status_line is not None:
             self._draft.status = WRITING

@@ -200,13 +200,6 @@ class Draft:
                 found[part.number] = Earlier(ts, shown, part.rev)
         return found
 
-    def close_streams(self) -> None:
-        """Nothing more is written: streams that are still open count no more."""
-        for part in self.parts:
-            if part.stream is not None:
-                part.stream.seat.close()
-                part.stream = None
-
     def leftovers(self) -> set[str]:
         """The ts of messages to be deleted once the reply is settled."""
         found = self.unwanted | {one.ts for one in self._earlier.values()}

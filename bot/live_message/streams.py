@@ -90,10 +90,9 @@ class Streams:
 
     async def _start(self, part: Part) -> None:
         writing = self._writing
-        seat = await writing.pacer.start_stream(writing.team, writing.seat.began_at)
-        if seat is None or part not in writing.draft.parts:
-            if seat is not None:
-                seat.close()
+        seat = writing.stream or writing.pacer.another_stream(writing.team)
+        writing.stream = None
+        if seat is None or not await seat.start():
             return writing.choose_again()
         content = writing.draft.newest_streamable(part)
         stream = Stream(seat, writing.clock.now(), content.body)

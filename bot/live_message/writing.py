@@ -13,7 +13,7 @@ from bot.clock import Clock
 from bot.errors import Doubtful, RateLimited, SlackError
 from bot.live_message.doubt import Lookup
 from bot.live_message.draft import Content, Draft, Part
-from bot.pacing import Pacer, Seat, Way
+from bot.pacing import Pacer, Seat, StreamSeat, Way
 from bot.slack import Mark, Workspace
 from bot.turn import Question
 
@@ -55,6 +55,8 @@ class Writing:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the draft is settled, or is to be removed."""
     report: Report = field(default_factory=Report)
+    stream: StreamSeat | None = None
+    """Kept for the reply, which is to be started in it."""
     post_waits_for_text: bool = False
     post_is_booked: bool = False
     rate_limits: int = 0
@@ -116,6 +118,16 @@ class Writing:
         if self.draft.unwanted:
             self.on_unwanted()
         return True
+
+    def close_streams(self) -> None:
+        """Nothing more is written: streams that are still open, or kept, count no more."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        for part in self.draft.parts:
+            if part.stream is not None:
+                part.stream.seat.close()
+                part.stream = None
 
     def rate_limited(self, error: RateLimited) -> None:
         """Slack wants fewer calls. Raises `error` when it says so again and again."""

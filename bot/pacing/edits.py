@@ -200,10 +200,6 @@ class EditLine(Line[EditWaiter]):
             spacing_s = max(spacing_s, need_s / left)
         return spacing_s
 
-    def joined_spacing_s(self) -> float:
-        """The same for a reply that would join now; infinite if it cannot own a final."""
-        return self.spacing_s(joining=1) if self.first_wait_s() <= 0 else math.inf
-
     def _own_texts_s(self) -> list[float]:
         """Of each live reply: seconds of text still to come, or here and not yet shown."""
         now = self.clock.now()

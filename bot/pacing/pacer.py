@@ -109,10 +109,18 @@ class Pacer:
         placeholder, and the call that creates its message carries its first words."""
         return self._of(team).edits_are_short()
 
-    def choose(self, seat: Seat, team: str, channel: str, *, may_stream: bool) -> Way:
-        """The way of a reply in a thread that has text to show now, and no message yet."""
+    def choose(
+        self, seat: Seat, team: str, channel: str, *, may_stream: bool
+    ) -> tuple[Way, StreamSeat | None]:
+        """The way of a reply in a thread that has text to show now, and no message yet; and the
+        stream that is kept for it, if it is to be streamed."""
         post_wait_s = self.post_wait_s(team, channel)
         return self._of(team).choose(seat, channel, post_wait_s=post_wait_s, may_stream=may_stream)
+
+    def another_stream(self, team: str) -> StreamSeat | None:
+        """A stream for a reply that goes on in another message; None if none can be started."""
+        streams = self._of(team).streams
+        return streams.reserve(self.clock.now()) if streams.may_start() else None
 
     def edit_wait_s(self, team: str) -> float:
         """Seconds until a final edit that asked now would go."""
@@ -156,10 +164,6 @@ class Pacer:
         return self._ways[team]
 
     # --- streams ------------------------------------------------------------------------------
-
-    async def start_stream(self, team: str, began_at: float | None) -> StreamSeat | None:
-        """Take the start of a stream if one is free now; `began_at` is when the text began."""
-        return await self._of(team).streams.start(began_at)
 
     async def stop_stream(self, team: str) -> None:
         """Wait for a call that stops a stream which an earlier run has left open."""

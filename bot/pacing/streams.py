@@ -17,10 +17,19 @@ REFUSED_S: Final = 3_600.0
 
 @dataclass(eq=False, slots=True)
 class StreamSeat:
-    """One open stream; a stop is kept free for it."""
+    """One stream that is open, or is to be started; a stop is kept free for it."""
 
     _streams: Streams
     _seat: Seat
+    is_started: bool = False
+
+    async def start(self) -> bool:
+        """Take a call that starts the stream; False, and it is closed, if none is free now."""
+        self.is_started = await self._streams.starts.take_now()
+        if not self.is_started:
+            self.close()
+        self._seat.last_edit_at = self._streams.clock.now()
+        return self.is_started
 
     async def append(self) -> None:
         """Wait until the next append of this stream is due."""
@@ -51,7 +60,7 @@ class Streams:
         self.starts = starts
         self.stops = stops
         self.appends = appends
-        self._clock = clock
+        self.clock = clock
         self._open_elsewhere = open_elsewhere
         self._open: set[StreamSeat] = set()
         self._refused_until = -math.inf
@@ -63,27 +72,26 @@ class Streams:
 
     def may_start(self) -> bool:
         """Whether a stream can be started now, and stopped at any time without a wait."""
-        if self._clock.now() < self._refused_until or self.starts.wait_s() > 0:
+        if self.clock.now() < self._refused_until:
             return False
+        to_start = sum(1 for stream in self._open if not stream.is_started)
         stops = self.stops.first_budget
-        return len(self._open) + self._open_elsewhere() < stops.free()
+        return (
+            to_start < self.starts.first_budget.free()
+            and len(self._open) + self._open_elsewhere() < stops.free()
+        )
 
-    async def start(self, began_at: float | None) -> StreamSeat | None:
-        """Take a start if one is free now, for a reply whose text began then."""
-        if not self.may_start():
-            return None
+    def reserve(self, began_at: float | None) -> StreamSeat:
+        """Keep a start and a stop for a reply whose text began then."""
         seat = self.appends.seat()
         seat.began_at = began_at
         stream = StreamSeat(self, seat)
         self._open.add(stream)
-        if await self.starts.take_now():
-            return stream
-        stream.close()
-        return None
+        return stream
 
     def refused(self) -> None:
         """Slack knows no streams in this workspace."""
-        self._refused_until = self._clock.now() + REFUSED_S
+        self._refused_until = self.clock.now() + REFUSED_S
 
     def closed(self, stream: StreamSeat) -> None:
         """One stream less is open."""

@@ -11,7 +11,7 @@ from typing import Final
 from bot.config import Delivery
 from bot.pacing.edits import EDIT_SPACING_S, EditLine, Seat
 from bot.pacing.forecast import LEAST_RATE_PER_S, Forecast
-from bot.pacing.streams import Streams
+from bot.pacing.streams import Streams, StreamSeat
 from bot.store.ledger import Live
 
 STREAMED_SHARE: Final = 2 / 3
@@ -19,7 +19,10 @@ STREAMED_PER_S: Final = 20 / 60
 """So many of the replies to come are reckoned to be streamed: Slack lets no more begin ..."""
 EDITED_PER_S: Final = 15 / 60
 """... and so many of the others to be edited; the rest will be posted whole."""
-POSTS_AT_ONCE: Final = 4
+LAST_EDIT_ONLY_S: Final = 0.5
+"""A reply of which only the first words and the last edit can be shown is worth so little less than
+one that is posted whole, and spares its channel a post at the end."""
+POSTS_AT_ONCE: Final = 2
 """Replies that are posted whole in one channel, before they wait for each other at their end."""
 
 
@@ -65,11 +68,12 @@ class Ways:
     Where it is free to choose, a reply goes the way in which its text is unseen for the shortest
     time; of ways that are equal the first:
 
-        edit    the spacing of its edits if it joined the replies that are edited now; not while
-                finals own all slots, nor while the channel's next post is not free
+        edit    the spacing of its edits if it joined the replies that are edited now, at most
+                half its expected length (and a little more) where there is only the first post
+                and the last edit, at least the wait for that post; not while finals own all slots
         stream  the spacing of its appends likewise; not while no start is free, or no stop for
                 each stream that would be open
-        post    half its expected length, and a second for each reply above four of the channel
+        post    half its expected length, and a second for each reply above two of the channel
                 that will be posted whole too
     """
 
@@ -95,8 +99,12 @@ class Ways:
         self.edits.review()
         self.streams.appends.review()
 
-    def choose(self, seat: Seat, channel: str, *, post_wait_s: float, may_stream: bool) -> Way:
-        """The way of a reply in a thread that has text to show now, and no message yet."""
+    def choose(
+        self, seat: Seat, channel: str, *, post_wait_s: float, may_stream: bool
+    ) -> tuple[Way, StreamSeat | None]:
+        """The way of a reply in a thread that has text to show now, and no message yet; and the
+        stream that is kept for it, if it is to be streamed."""
+        seat.posts_in = None
         match self._delivery:
             case "edit":
                 way = Way.EDIT
@@ -105,9 +113,10 @@ class Ways:
             case "stream":
                 way = Way.STREAM if may_stream and self.streams.may_start() else Way.EDIT
             case _:
-                way = self._liveliest(seat, channel, post_wait_s, may_stream)
-        seat.posts_in = channel if way is Way.POST else None
-        return way
+                way = self._liveliest(channel, post_wait_s, may_stream)
+        if way is Way.POST:
+            seat.posts_in = channel
+        return way, self.streams.reserve(seat.began_at) if way is Way.STREAM else None
 
     def edits_are_short(self) -> bool:
         """Whether a reply that begins now could not be edited every half second."""
@@ -116,11 +125,12 @@ class Ways:
         joining = 1 if self._delivery == "auto" else 0  # else its seat is counted already
         return self.edits.spacing_s(joining) > EDIT_SPACING_S
 
-    def _liveliest(self, seat: Seat, channel: str, post_wait_s: float, may_stream: bool) -> Way:
-        will_post = self.edits.will_post_in(channel) - (seat.posts_in == channel)
+    def _liveliest(self, channel: str, post_wait_s: float, may_stream: bool) -> Way:
+        edits, half_s = self.edits, self.forecast.length_s / 2
+        edit_s = min(edits.spacing_s(joining=1), half_s + LAST_EDIT_ONLY_S)
         ages_s = {
-            Way.EDIT: self.edits.joined_spacing_s() if post_wait_s <= 0 else math.inf,
+            Way.EDIT: max(edit_s, post_wait_s) if edits.first_wait_s() <= 0 else math.inf,
             Way.STREAM: self.streams.spacing_s() if may_stream else math.inf,
-            Way.POST: self.forecast.length_s / 2 + max(0, will_post + 1 - POSTS_AT_ONCE),
+            Way.POST: half_s + max(0, edits.will_post_in(channel) + 1 - POSTS_AT_ONCE),
         }
         return min(ages_s, key=lambda way: ages_s[way])
