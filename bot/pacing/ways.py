@@ -49,17 +49,19 @@ class Coming:
 
     def edited_per_s(self) -> float:
         """Of those that will be edited."""
+        per_s = max(LEAST_RATE_PER_S, self._seen_per_s())
         if self._delivery == "edit":
-            return self._per_s()
-        return min(self._per_s() - self.streamed_per_s(), EDITED_PER_S)
+            return per_s
+        return min(per_s * (1 - STREAMED_SHARE), EDITED_PER_S)
 
     def streamed_per_s(self) -> float:
-        """Of those that will be streamed."""
-        return min(self._per_s() * STREAMED_SHARE, STREAMED_PER_S)
+        """Of those that will be streamed. One more is not always reckoned with: a stream needs no
+        call that must be kept for its end."""
+        return min(self._seen_per_s() * STREAMED_SHARE, STREAMED_PER_S)
 
-    def _per_s(self) -> float:
+    def _seen_per_s(self) -> float:
         told = sum(other.rate_per_s for other in self._others())
-        return max(LEAST_RATE_PER_S, self._forecast.seen_rate_per_s() + told)
+        return self._forecast.seen_rate_per_s() + told
 
 
 class Ways:
