@@ -11,7 +11,7 @@
                text to cover = what live replies have yet to write or to show, and newcomers' text
                edits left    = limit - what the window will still hold by then
     starving words unseen for 60 s go whatever d says, if need be from a fifth of the owned slots
-    short    d > 0.5 s: then the post that creates a message carries its first words
+    short    d > 0.5 s: then the call that creates a message carries its first words
     429      a pause of the method in the workspace until a deadline, which nothing lifts; after it
              a fifth fewer calls, and a tenth more again for each minute without another one
 
@@ -20,6 +20,10 @@ and errors follows from the forecast; four slots always (or two) would cost text
 and in bursts (`bench/pacing.py`). The rule is the "cover" of the project's simulations, with a
 forecast that also learns how much lengths differ, and that a long reply goes on.
 A final waits at most a window for each `limit` finals ahead of it, and as long as pauses last.
+
+Of three ways a reply goes the liveliest, chosen when its first text is there (`ways.py`): edits as
+above; a native stream, whose appends are spaced by the same rule, with nothing kept for finals since
+a stop is kept free for each open stream; or one post at its end, with a status line until then.
 
 With a ledger that several processes share, each applies this rule to what it knows of all of them,
 and a call goes when the ledger has counted it too:
