@@ -22,8 +22,8 @@ forecast that also learns how much lengths differ, and that a long reply goes on
 A final waits at most a window for each `limit` finals ahead of it, and as long as pauses last.
 
 Of three ways a reply goes the liveliest, chosen when its first text is there (`ways.py`): edits as
-above; a native stream, whose appends are spaced by the same rule, with nothing kept for finals since
-a stop is kept free for each open stream; or one post at its end, with a status line until then.
+above; a native stream, whose appends are spaced by the same rule, with nothing kept for finals
+since a stop is kept free for each open stream; or one post at its end, and a status line before.
 
 With a ledger that several processes share, each applies this rule to what it knows of all of them,
 and a call goes when the ledger has counted it too:
