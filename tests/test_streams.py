@@ -289,10 +289,7 @@ async def test_a_stream_that_a_killed_process_left_open_is_taken_over(world: Wor
     assert len(world.replies(ts)) == 1
 
 
-async def test_a_reply_posted_whole_shows_a_status_line_until_then(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.live_message.status_line.SPACING_S", 0.2)
+async def test_a_reply_posted_whole_shows_a_status_line_until_then(world: World) -> None:
     text = prose(12_000)
     world.claude.script(Reply(text=text, tokens_per_second=1_500))
     async with world.bot(delivery="post"):

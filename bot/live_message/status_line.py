@@ -19,6 +19,9 @@ LAPSES_S: Final = 90.0
 assistant.threads.setStatus."""
 SPACING_S: Final = 5.0
 """Between two statuses of one reply; 200 of them share 600 calls a minute."""
+SOON_S: Final = 0.3
+SOON: Final = 3
+"""The first few are what a person waits for."""
 AGAIN_S: Final = 3.0
 FAILURES: Final = 3
 
@@ -34,6 +37,7 @@ class StatusLine:
         self._status = ""
         self._shown = ""
         self._shown_at = 0.0
+        self._sent = 0
         self._failures = 0
         self._changed = asyncio.Event()
 
@@ -76,7 +80,8 @@ class StatusLine:
             return None
         if "" in (self._status, self._shown):
             return 0.0
-        until_s = LAPSES_S if self._status == self._shown else min(SPACING_S, LAPSES_S)
+        spacing_s = SOON_S if self._sent < SOON else SPACING_S
+        until_s = LAPSES_S if self._status == self._shown else min(spacing_s, LAPSES_S)
         return until_s - (self._pacer.clock.now() - self._shown_at)
 
     async def _set(self, status: str) -> bool:
@@ -93,5 +98,6 @@ class StatusLine:
             self._failures += 1
             logs.warning(log, "status_line_failed", code=error.code)
             return False
+        self._sent += 1
         self._shown, self._shown_at, self._failures = status, self._pacer.clock.now(), 0
         return True
