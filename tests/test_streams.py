@@ -21,8 +21,8 @@ START, APPEND, STOP, UPDATE = (
     "chat.update",
 )
 STREAMS = (START, APPEND, STOP)
-SLOWLY = 400.0
-"""Tokens per second: prose of 3,000 characters takes some two seconds."""
+SLOWLY = 1_000.0
+"""Tokens per second: prose of 3,000 characters takes some three quarters of a second."""
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ async def streaming(world: World) -> AsyncIterator[Server]:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.pacing.edits.EDIT_SPACING_S", 0.1)
     monkeypatch.setattr(writer, "TRY_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
     monkeypatch.setattr(edits, "LOOK_AGAIN_S", (0.02, 0.05, 0.1, 0.2, 0.4, 0.8))
     monkeypatch.setattr(writer, "LOOK_AFTER_S", (0.05, 0.3))
@@ -113,7 +114,7 @@ async def test_a_long_reply_goes_on_in_a_new_stream_before_the_old_one_is_full(
 async def test_a_stream_is_left_before_slack_closes_it(
     world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "ROLL_S", 0.8)
+    monkeypatch.setattr(streams, "ROLL_S", 0.3)
     text = prose(3_000) + "\n\n" + code(1_000)
     world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
     ts = await world.ask()
@@ -125,7 +126,7 @@ async def test_a_stream_is_left_before_slack_closes_it(
 
 
 async def test_a_stream_that_slack_closed_goes_on_as_edits(world: World) -> None:
-    world.slack.settings.stream_lifetime_s = 0.6
+    world.slack.settings.stream_lifetime_s = 0.3
     text = prose(3_000)
     world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
     async with world.bot(delivery="stream"):
@@ -177,9 +178,9 @@ async def test_the_whole_text_arrives_once_whatever_a_call_meets(
     method: str,
     fault: dict[str, object],
 ) -> None:
-    monkeypatch.setattr("bot.slack.calls.PAUSE_WITHOUT_HEADER_S", 0.3)
-    text = prose(1_500)
-    world.claude.script(Reply(text=text, tokens_per_second=600))
+    monkeypatch.setattr("bot.slack.calls.PAUSE_WITHOUT_HEADER_S", 0.1)
+    text = prose(1_200)
+    world.claude.script(Reply(text=text, tokens_per_second=800))
     world.slack.fault(Fault(method=method, **fault))  # type: ignore[arg-type]
     ts = await world.ask()
     await settled(world, text, ts)
