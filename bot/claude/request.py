@@ -10,6 +10,7 @@ from typing import Final
 from anthropic.types import MessageParam
 from anthropic.types.message_create_params import MessageCreateParamsBase
 
+from bot.claude import models
 from bot.config import Effort
 from bot.turn import Message
 
@@ -55,15 +56,17 @@ class Request:
 
     def params(self, model: str) -> MessageCreateParamsBase:
         """The parameters of the call, but `stream`. The person who asks is sent as a hash."""
-        return {
+        params: MessageCreateParamsBase = {
             "model": model,
-            "max_tokens": self.max_tokens,
+            "max_tokens": min(self.max_tokens, models.most_tokens(model)),
             "system": self.system,
             "messages": [_param(message) for message in self.messages],
-            "output_config": {"effort": self.effort},
             "cache_control": {"type": "ephemeral"},
             "metadata": {"user_id": hashlib.sha256(self.user.encode()).hexdigest()[:32]},
         }
+        if (effort := models.effort(model, self.effort)) is not None:
+            params["output_config"] = {"effort": effort}
+        return params
 
 
 def _param(message: Message) -> MessageParam:
