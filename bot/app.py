@@ -12,6 +12,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
 from bot import listeners
+from bot.channels import Channels
 from bot.claude import Claude
 from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
@@ -46,10 +47,12 @@ class Bot:
 async def build(settings: Settings) -> AsyncIterator[Bot]:
     """The bot, connected to Slack; everything is closed in reverse on leaving.
 
-    Raises AuthFailed when Slack does not accept the token, another SlackError when it cannot be
-    reached, StoreUnavailable when DATA_DIR or the Redis cannot be used.
+    Raises ConfigError when a file of the settings is wrong, AuthFailed when Slack does not accept
+    the token, another SlackError when it cannot be reached, StoreUnavailable when DATA_DIR or the
+    Redis cannot be used.
     """
     clock = SystemClock()
+    channels = Channels(settings, clock)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session())
         workspace = await patiently(
@@ -62,11 +65,8 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         claude = Claude(
             api_key=settings.anthropic_api_key,
             base_url=settings.anthropic_base_url,
-            model=settings.claude_model,
             fallback_model=settings.claude_fallback_model,
-            effort=settings.claude_effort,
             max_tokens=settings.claude_max_tokens,
-            system=settings.system_prompt,
             clocks=Clocks(
                 first_event_s=settings.first_event_timeout_s,
                 idle_s=settings.idle_timeout_s,
@@ -74,7 +74,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             ),
         )
         stack.push_async_callback(claude.close)
-        warming = asyncio.create_task(claude.warm_up())
+        warming = asyncio.create_task(claude.warm_up(channels.models()))
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
         turns = Turns(
@@ -92,7 +92,9 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     settings.allowed_users,
                     settings.allowed_channels,
                     settings.allow_external_users,
+                    channels,
                 ),
+                channels=channels,
                 leases=Leases(store, clock),
                 places=Places(store, settings.max_concurrent_replies),
                 max_messages=settings.max_messages,

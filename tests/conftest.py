@@ -41,7 +41,9 @@ def emulator() -> SlackEmulator:
 
 
 def environment(slack: SlackEmulator, claude: ScriptedClaude, data_dir: Path) -> dict[str, str]:
-    """What the bot reads at start, in HTTP mode."""
+    """What the bot reads at start, in HTTP mode. No file beside the code has a say."""
+    channels_file = data_dir / "channels.toml"
+    channels_file.touch()
     return {
         "SLACK_BOT_TOKEN": "xoxb-emulator",
         "SLACK_SIGNING_SECRET": "emulator-signing-secret",
@@ -49,6 +51,7 @@ def environment(slack: SlackEmulator, claude: ScriptedClaude, data_dir: Path) ->
         "ANTHROPIC_API_KEY": "sk-ant-scripted",
         "ANTHROPIC_BASE_URL": claude.base_url,
         "DATA_DIR": str(data_dir),
+        "CHANNELS_FILE": str(channels_file),
     }
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     {"turn", "clock", "errors", "logs", "metrics"},
     {"config", "markdown"},
-    {"blocks", "slack", "store"},
+    {"blocks", "channels", "slack", "store"},
     {"pacing", "claude"},
     {"conversation", "live_message", "policy"},
     {"turns"},

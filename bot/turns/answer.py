@@ -86,6 +86,7 @@ class Answer:
         try:
             done = await self._means.claude.reply(
                 conversation.messages + self._cut_off(),
+                self._means.channels.manner(self._question.channel),
                 user=f"{self._question.team}:{self._question.user}",
                 tell=lambda event: self._show(live, event),
                 report=self.report,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.channels import Channels
 from bot.claude import Claude
 from bot.clock import Clock
 from bot.conversation import Conversations
@@ -25,6 +26,7 @@ class Means:
     conversations: Conversations
     pacer: Pacer
     policy: Policy
+    channels: Channels
     leases: Leases
     places: Places
     max_messages: int
