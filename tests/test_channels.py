@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from bot.config import Settings
 from bot.errors import ConfigError
 from bot.playground.claude import Request
 from tests.bot_process import bot_process
-from tests.conftest import World
+from tests.conftest import ROOT, World
 from tests.fake_clock import FakeClock
 
 REQUIRED = {
@@ -161,6 +162,15 @@ def test_the_file_of_the_default_name_need_not_be_there(
     assert Channels(config.read(REQUIRED), FakeClock()).of("C1").prompt == "Here."
 
 
+def test_the_readmes_example_is_right(desk: Desk, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/support.md").write_text("Be patient.")
+    here = desk.open(example).of("C0123ABCD")
+    assert (here.prompt, here.effort, here.follow_ups) == ("Be patient.", "high", "own")
+    assert here.allowed_users == {"U0123ABCD"}
+
+
 # --- mistakes ---------------------------------------------------------------------------------
 
 
@@ -291,7 +301,7 @@ lines = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(lines, max_size=6).map("\n".join) | st.binary(max_size=40))
 def test_any_file_either_loads_or_is_refused_with_a_reason(desk: Desk, text: str | bytes) -> None:
     desk.path.write_bytes(text if isinstance(text, bytes) else text.encode(errors="replace"))
