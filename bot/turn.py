@@ -52,6 +52,9 @@ class Question:
     """The reply takes over the messages of the run before: a retry, an edited question."""
     continues: bool = False
     """The reply goes on after the earlier ones, the last of which reached its length limit."""
+    in_doubt: bool = False
+    """A message without a mention, in a thread of which the store does not know whether the bot was
+    asked there: it may not be for the bot at all."""
     text: str = field(default="", repr=False)
     files: int = 0
     """How many files came with the message."""
@@ -79,6 +82,8 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     SUPERSEDED = "superseded"
     GONE = "gone"
+    IGNORED = "ignored"
+    """It was not for the bot."""
 
 
 @dataclass(frozen=True, slots=True)
