@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from bot import listeners
+from bot import listeners, logs
 from bot.claude import Claude
 from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
@@ -25,6 +25,7 @@ from bot.store.lock import only_process
 from bot.store.redis import RedisStore
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
+from bot.turns.follow_ups import FollowUps
 from bot.turns.leases import Leases
 from bot.turns.means import Means
 from bot.turns.places import Places
@@ -55,6 +56,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         workspace = await patiently(
             lambda: connect(settings.slack_bot_token, settings.slack_api_url, session)
         )
+        _warn_of_missing_scopes(settings, workspace.identity)
         store = await stack.enter_async_context(_store(settings, clock, workspace.identity))
         pacer = await stack.enter_async_context(
             Pacer(clock, settings.edits_per_minute, store.ledger)
@@ -77,6 +79,9 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         warming = asyncio.create_task(claude.warm_up())
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
+        policy = Policy(
+            settings.allowed_users, settings.allowed_channels, settings.allow_external_users
+        )
         turns = Turns(
             Means(
                 slack=slack,
@@ -88,10 +93,14 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     dm_gap_hours=settings.dm_gap_hours,
                 ),
                 pacer=pacer,
-                policy=Policy(
-                    settings.allowed_users,
-                    settings.allowed_channels,
-                    settings.allow_external_users,
+                policy=policy,
+                follow_ups=FollowUps(
+                    store=store,
+                    slack=slack,
+                    pacer=pacer,
+                    policy=policy,
+                    clock=clock,
+                    following=lambda channel: settings.follow_ups,
                 ),
                 leases=Leases(store, clock),
                 places=Places(store, settings.max_concurrent_replies),
@@ -102,6 +111,14 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         bolt = _bolt(settings, workspace.identity)
         listeners.register(bolt, turns)
         yield Bot(bolt, turns, store, workspace)
+
+
+def _warn_of_missing_scopes(settings: Settings, identity: Identity) -> None:
+    """Without them Slack sends no messages of such conversations, and says nothing."""
+    if settings.follow_ups == "off" or identity.scopes is None:
+        return
+    if missing := {"channels:history", "groups:history", "mpim:history"} - identity.scopes:
+        logs.warning(log, "follow_ups_unheard", missing_scopes=",".join(sorted(missing)))
 
 
 @asynccontextmanager

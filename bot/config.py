@@ -17,7 +17,12 @@ HTTP_PORT: Final = 3000
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
+FOLLOWING: Final = ("off", "own", "all")
+
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
+Following = Literal["off", "own", "all"]
+"""Whose messages without a mention are answered in a thread where the bot was asked: of nobody, of
+those who have asked there themselves, of everybody."""
 
 DEFAULT_SYSTEM_PROMPT: Final = (
     "You are Claude, a helpful colleague in a Slack workspace. Answer in Markdown that reads well "
@@ -45,6 +50,7 @@ class Settings:
     system_prompt: str = field(repr=False)
     context_tokens: int
     dm_gap_hours: float
+    follow_ups: Following
     port: int | None
     data_dir: str
     redis_url: str | None = field(repr=False)
@@ -181,6 +187,7 @@ def read(env: Mapping[str, str]) -> Settings:
         system_prompt=reader.text("SYSTEM_PROMPT", DEFAULT_SYSTEM_PROMPT),
         context_tokens=reader.number("CONTEXT_TOKENS", 60_000, int, 1_000, 900_000),
         dm_gap_hours=reader.number("DM_GAP_HOURS", 4.0, float, 0, 24 * 365),
+        follow_ups=cast(Following, reader.choice("FOLLOW_UPS", "off", FOLLOWING)),
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
         redis_url=reader.redis_url("REDIS_URL"),

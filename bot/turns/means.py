@@ -11,6 +11,7 @@ from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Slack
 from bot.store import Store
+from bot.turns.follow_ups import FollowUps
 from bot.turns.leases import Leases
 from bot.turns.places import Places
 
@@ -25,6 +26,7 @@ class Means:
     conversations: Conversations
     pacer: Pacer
     policy: Policy
+    follow_ups: FollowUps
     leases: Leases
     places: Places
     max_messages: int

@@ -122,6 +122,8 @@ class Run:
             workspace = self._means.slack.of(self.question.team)
             if workspace is None:  # the bot was moved to another workspace
                 return Outcome.GONE
+            if self.question.in_doubt and (ended := await self._find_out(workspace)) is not None:
+                return ended
             if (ended := await self._find_what_there_is(workspace)) is not None:
                 return ended
             if self._is_over_tried():
@@ -133,6 +135,15 @@ class Run:
             return await self._in_a_live_message(workspace)
         finally:
             self._over.set()
+
+    async def _find_out(self, workspace: Workspace) -> Outcome | None:
+        """The outcome if the message is not for the bot; it is a question like others if it is."""
+        if self._is_too_old:
+            return Outcome.IGNORED
+        follow_ups = self._means.follow_ups
+        outcome = await follow_ups.find_out(self.question, workspace, self._stopped)
+        self.question = replace(self.question, in_doubt=False)
+        return outcome
 
     def _refusal(self, workspace: Workspace) -> str | None:
         """Why the question is not answered, if so. Later runs were judged when they were asked for;
@@ -208,10 +219,13 @@ class Run:
         return None
 
     def _is_over_tried(self) -> bool:
+        return self._is_too_old or self._tries > RECOVER_TRIES
+
+    @property
+    def _is_too_old(self) -> bool:
         if self._entry is None:
             return False
-        age_s = self._means.clock.wall() - self._entry.accepted_at
-        return age_s > RECOVER_WITHIN_S or self._tries > RECOVER_TRIES
+        return self._means.clock.wall() - self._entry.accepted_at > RECOVER_WITHIN_S
 
     async def _in_a_live_message(self, workspace: Workspace) -> Outcome | None:
         async with self._means.pacer.seat(self.question.team) as seat:
