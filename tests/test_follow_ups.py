@@ -336,6 +336,22 @@ async def test_all_finds_a_thread_that_somebody_else_asked_in(world: World, tmp_
         assert await answered(world, root) == 2
 
 
+async def test_what_was_said_before_the_first_mention_is_not_answered_later(
+    world: World, tmp_path: Path
+) -> None:
+    root = await world.slack.say(world.bob, world.general, "Who has the keys?")
+    async with world.bot(follow_ups="all"):
+        slow = Fault(method="conversations.replies", kind="delay", seconds=0.3)
+        world.slack.fault(slow)
+        await follow_up(world, root, "Let us ask Claude.")
+        await world.until(lambda: slow.used)
+        await world.ask("who has the keys?", thread_ts=root)
+        assert await answered(world, root) == 1
+        await follow_up(world, root, "and the car?", user=world.bob)
+        assert await answered(world, root) == 2
+    assert outcomes(world.data_dir).count(Outcome.IGNORED) == 1
+
+
 async def test_a_message_in_doubt_waits_until_slack_can_be_read(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ class Store(Protocol):
     async def note_askers(
         self, team: str, channel: str, thread_ts: str, users: Collection[str]
     ) -> None:
-        """Remember that `users` have asked in a thread, as if it were now."""
+        """Remember that `users` have asked in a thread, as if it were now, one after the other."""
 
     async def tell(self, news: News) -> None:
         """Tell the other processes, as far as they can be reached now."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from bot import logs
 from bot.clock import Clock
@@ -25,9 +26,20 @@ log = logging.getLogger(__name__)
 
 LOOKED: Final = 5_000
 """How many threads are remembered as looked up."""
-SLOT_TIMEOUT_S: Final = 60.0
+FIND_OUT_S: Final = 5.0
+"""The next question of the thread waits so long, until the turn is left open for another try."""
 PAGES: Final = 3
 PAGE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a thread has told of those who have asked in it."""
+
+    since: float
+    """What the store remembered since then; if it has lost its memory again, so has this."""
+    asked: Mapping[str, str]
+    """The ts of the first time, by user."""
 
 
 class FollowUps:
@@ -54,9 +66,8 @@ class FollowUps:
         self._policy = policy
         self._clock = clock
         self._following = following
-        self._looked: OrderedDict[Thread, float] = OrderedDict()
-        """Threads that were looked up, with what the store's memory began with then."""
-        self._looking = asyncio.Lock()
+        self._looked: OrderedDict[Thread, _Look] = OrderedDict()
+        self._looking: WeakValueDictionary[Thread, asyncio.Lock] = WeakValueDictionary()
 
     async def heed(self, message: Question) -> Question | None:
         """The question that a message without a mention asks, perhaps in doubt; None if it is not
@@ -73,7 +84,9 @@ class FollowUps:
             return message
         thread = thread_of(message)
         is_known = _seconds(thread[2]) >= self._store.remembers_since
-        return None if is_known or self._was_looked_up(thread) else replace(message, in_doubt=True)
+        if is_known or self._last_look(thread) is not None:
+            return None
+        return replace(message, in_doubt=True)
 
     async def find_out(
         self, question: Question, workspace: Workspace, stopped: asyncio.Future[End]
@@ -101,31 +114,45 @@ class FollowUps:
         if self._following(question.channel) == "off":
             return False
         thread = thread_of(question)
-        async with self._looking:  # so that two messages of one thread look once
-            if not await self._is_followed(question) and not self._was_looked_up(thread):
-                askers = await self._askers(thread, workspace)
-                await self._store.note_askers(*thread, askers)
-                self._looked[thread] = self._store.remembers_since
+        try:
+            async with asyncio.timeout(FIND_OUT_S):
+                look = await self._look(thread, workspace)
+        except TimeoutError as error:
+            raise Transient("conversations.replies", "not_in_time") from error
+        # Not the store's askers: a mention that came after the message does not make it a question.
+        askers = {user for user, ts in look.asked.items() if ts <= question.ts}
+        is_meant = self._follows(question, askers)
+        if is_meant:
+            await self._store.note_askers(*thread, [question.user])
+        return is_meant
+
+    async def _is_followed(self, message: Question) -> bool:
+        return self._follows(message, await self._store.asked_in(*thread_of(message)))
+
+    def _follows(self, message: Question, askers: Collection[str]) -> bool:
+        own = self._following(message.channel) == "own"
+        return message.user in askers if own else bool(askers)
+
+    def _last_look(self, thread: Thread) -> _Look | None:
+        """What the thread has told, unless the store has lost it since."""
+        look = self._looked.get(thread)
+        return look if look and look.since == self._store.remembers_since else None
+
+    async def _look(self, thread: Thread, workspace: Workspace) -> _Look:
+        """Look the thread up, if that was not done before, and tell the store."""
+        async with self._looking.setdefault(thread, asyncio.Lock()):
+            if (look := self._last_look(thread)) is None:
+                asked = await self._asked(thread, workspace)
+                await self._store.note_askers(*thread, list(asked))
+                look = self._looked[thread] = _Look(self._store.remembers_since, asked)
                 if len(self._looked) > LOOKED:
                     self._looked.popitem(last=False)
-                logs.event(log, "thread_looked_up", askers=len(askers))
-        is_followed = await self._is_followed(question)
-        if is_followed:
-            await self._store.note_askers(*thread, [question.user])
-        return is_followed
+                logs.event(log, "thread_looked_up", askers=len(asked))
+            return look
 
-    async def _is_followed(self, question: Question) -> bool:
-        askers = await self._store.asked_in(*thread_of(question))
-        if self._following(question.channel) == "own":
-            return question.user in askers
-        return bool(askers)
-
-    def _was_looked_up(self, thread: Thread) -> bool:
-        """Whether all that Slack knows of the thread's askers is in the store."""
-        return self._looked.get(thread) == self._store.remembers_since
-
-    async def _askers(self, thread: Thread, workspace: Workspace) -> frozenset[str]:
-        """Who has asked in the thread lately: the marks of our replies name the messages."""
+    async def _asked(self, thread: Thread, workspace: Workspace) -> dict[str, str]:
+        """Who has asked in the thread lately, and the ts of the first time: the marks of our
+        replies name the questions."""
         channel = thread[1]
         senders: dict[str, str] = {}
         answered: set[str] = set()
@@ -142,13 +169,16 @@ class FollowUps:
                     answered.add(key.ts)
             if cursor is None:
                 break
-        return frozenset(senders[ts] for ts in answered if ts in senders)
+        asked: dict[str, str] = {}
+        for ts in sorted(answered & senders.keys()):
+            asked.setdefault(senders[ts], ts)
+        return asked
 
     async def _page(
         self, thread: Thread, workspace: Workspace, cursor: str | None
     ) -> tuple[list[SlackMessage], str | None]:
         team, channel, thread_ts = thread
-        if not await self._pacer.read_aside(team, SLOT_TIMEOUT_S):
+        if not await self._pacer.read_aside(team, FIND_OUT_S):
             raise Transient("conversations.replies", "no_slot")
         try:
             return await workspace.thread_page(channel, thread_ts, limit=PAGE, cursor=cursor)
