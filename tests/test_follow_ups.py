@@ -312,7 +312,11 @@ async def test_a_lost_store_is_made_up_for_by_one_look_into_slack(
         for text in ("I have.", "No, I.", "Really?"):
             await follow_up(world, other, text)
         await world.idle()
+        written = len(outcomes(tmp_path / "another disk"))
+        await follow_up(world, other, "Here they are.")
+        await world.idle()
         assert world.slack.count("conversations.replies") == 1
+        assert len(outcomes(tmp_path / "another disk")) == written
         await follow_up(world, root, user=world.bob)
         await follow_up(world, root, "one")
         await follow_up(world, root, "two")
