@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -267,9 +268,11 @@ async def test_an_edited_follow_up_begins_again_and_a_deleted_one_takes_its_repl
         assert await answered(world, root) == 1
 
 
+@pytest.mark.parametrize("how", ["away", "silent"])
 async def test_a_store_that_does_not_answer_leaves_the_message_to_slacks_next_try(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
+    monkeypatch.setattr("bot.turns.ACCEPT_TIMEOUT_S", 0.5)
     async with world.bot(follow_ups="own"):
         root = await world.ask()
         await world.idle()
@@ -277,6 +280,8 @@ async def test_a_store_that_does_not_answer_leaves_the_message_to_slacks_next_tr
 
         async def away_once(store: SqliteStore, team: str, channel: str, ts: str) -> frozenset[str]:
             monkeypatch.setattr(SqliteStore, "asked_in", asked_in)
+            if how == "silent":
+                await asyncio.Event().wait()
             raise StoreUnavailable("away")
 
         monkeypatch.setattr(SqliteStore, "asked_in", away_once)
