@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from bot import listeners
+from bot import listeners, logs
 from bot.channels import Channels
 from bot.claude import Claude
 from bot.claude.watch import Clocks
@@ -26,6 +26,7 @@ from bot.store.lock import only_process
 from bot.store.redis import RedisStore
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
+from bot.turns.follow_ups import FollowUps
 from bot.turns.leases import Leases
 from bot.turns.means import Means
 from bot.turns.places import Places
@@ -58,6 +59,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         workspace = await patiently(
             lambda: connect(settings.slack_bot_token, settings.slack_api_url, session)
         )
+        _warn_of_missing_scopes(channels, workspace.identity)
         store = await stack.enter_async_context(_store(settings, clock, workspace.identity))
         pacer = await stack.enter_async_context(
             Pacer(clock, settings.edits_per_minute, store.ledger)
@@ -77,6 +79,12 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         warming = asyncio.create_task(claude.warm_up(channels.models()))
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
+        policy = Policy(
+            settings.allowed_users,
+            settings.allowed_channels,
+            settings.allow_external_users,
+            channels,
+        )
         turns = Turns(
             Means(
                 slack=slack,
@@ -88,11 +96,14 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                     dm_gap_hours=settings.dm_gap_hours,
                 ),
                 pacer=pacer,
-                policy=Policy(
-                    settings.allowed_users,
-                    settings.allowed_channels,
-                    settings.allow_external_users,
-                    channels,
+                policy=policy,
+                follow_ups=FollowUps(
+                    store=store,
+                    slack=slack,
+                    pacer=pacer,
+                    policy=policy,
+                    clock=clock,
+                    following=channels.follow_ups,
                 ),
                 channels=channels,
                 leases=Leases(store, clock),
@@ -104,6 +115,14 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         bolt = _bolt(settings, workspace.identity)
         listeners.register(bolt, turns)
         yield Bot(bolt, turns, store, workspace)
+
+
+def _warn_of_missing_scopes(channels: Channels, identity: Identity) -> None:
+    """Without them Slack sends no messages of such conversations, and says nothing."""
+    if identity.scopes is None or not channels.any_follow_ups():
+        return
+    if missing := {"channels:history", "groups:history", "mpim:history"} - identity.scopes:
+        logs.warning(log, "follow_ups_unheard", missing_scopes=",".join(sorted(missing)))
 
 
 @asynccontextmanager

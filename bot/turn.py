@@ -9,6 +9,11 @@ from typing import Literal
 Surface = Literal["channel", "direct"]
 
 
+def mentions(text: str, user: str) -> bool:
+    """Whether `text`, as Slack sends it, mentions `user`."""
+    return f"<@{user}>" in text or f"<@{user}|" in text
+
+
 @dataclass(frozen=True, slots=True)
 class TurnKey:
     """One run of one question; what is claimed, so that a message is answered once.
@@ -52,6 +57,9 @@ class Question:
     """The reply takes over the messages of the run before: a retry, an edited question."""
     continues: bool = False
     """The reply goes on after the earlier ones, the last of which reached its length limit."""
+    in_doubt: bool = False
+    """A message without a mention, in a thread of which the store does not know whether the bot was
+    asked there: it may not be for the bot at all."""
     text: str = field(default="", repr=False)
     files: int = 0
     """How many files came with the message."""
@@ -79,6 +87,8 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     SUPERSEDED = "superseded"
     GONE = "gone"
+    IGNORED = "ignored"
+    """It was not for the bot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -522,6 +522,63 @@ async def test_a_table_opens_no_channel_that_is_closed(world: World) -> None:
     assert world.claude.requests == []
 
 
+@pytest.mark.usefixtures("_at_once")
+async def test_every_channel_has_its_own_follow_ups(world: World) -> None:
+    other = world.slack.add_channel("other", members=[world.ada, world.bob])
+    carol = world.slack.add_user("Carol")
+    group = world.slack.add_channel("group", kind="group", members=[world.ada, carol])
+    people = {other: world.bob, world.general: world.bob, group: carol}
+    write(
+        world,
+        f"""
+        [channels.{world.general}]
+        follow_ups = "own"
+        [channels.{group}]
+        follow_ups = "all"
+        """,
+    )
+    async with world.bot():
+        answers = []
+        for channel, somebody in people.items():
+            root = await world.ask(channel=channel)
+            await world.idle()
+            for user in (world.ada, somebody):
+                await world.slack.say(user, channel, "and why?", thread_ts=root)
+            await world.idle()
+            answers.append(len(world.replies(root, channel)))
+        assert answers == [1, 2, 3]
+        write(world, "")
+        await world.slack.say(carol, group, "and now?", thread_ts=root)
+        await world.idle()
+        assert len(world.replies(root, group)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "expected"),
+    [
+        ("", "off", False),
+        ("", "own", True),
+        ("[default]\nfollow_ups = 'all'", "off", True),
+        ("[default]\nfollow_ups = 'off'", "own", False),
+        ("[channels.C1]\nfollow_ups = 'own'", "off", True),
+        ("[channels.C1]\nfollow_ups = 'off'\n[channels.C2]", "off", False),
+    ],
+)
+def test_whether_any_channel_has_follow_ups(
+    desk: Desk, text: str, setting: str, expected: bool
+) -> None:
+    assert desk.open(text, FOLLOW_UPS=setting).any_follow_ups() is expected
+
+
+async def test_follow_ups_of_one_channel_need_the_scopes_too(
+    world: World, logged: io.StringIO
+) -> None:
+    world.slack.settings.scopes -= {"groups:history"}
+    write(world, "[channels.C1]\nfollow_ups = 'own'")
+    async with world.bot():
+        assert "follow_ups_unheard missing_scopes=groups:history" in logged.getvalue()
+
+
 async def test_a_broken_file_stops_the_start_with_every_mistake(world: World) -> None:
     write(world, "[channels.general]\n[channels.C1]\neffort = 'huge'")
     async with bot_process(world.env) as bot:

@@ -90,6 +90,13 @@ class Channels:
         """Whose messages in `channel` are answered without a mention."""
         return self.of(channel).follow_ups
 
+    def any_follow_ups(self) -> bool:
+        """Whether messages without a mention are answered in any channel."""
+        found = self._good.tables
+        elsewhere = found.default.follow_ups or self._settings.follow_ups
+        named = (table.follow_ups for table in found.channels.values())
+        return any(one not in (None, "off") for one in (elsewhere, *named))
+
     def models(self) -> list[str]:
         """Every model that may be asked, the one of the settings first."""
         found = self._good.tables

@@ -20,6 +20,8 @@ POST_SPACING_S: Final = 1.05
 """Slack counts when a call arrives, we when it leaves: a little more than its minute and second."""
 READS_PER_MINUTE: Final = 50
 """conversations.replies and .history are Tier 3."""
+READS_ASIDE_PER_MINUTE: Final = 15
+"""Of these, for what can wait."""
 NAMES_PER_MINUTE: Final = 90
 """users.info is Tier 4 (100)."""
 DELETES_PER_MINUTE: Final = 50
@@ -165,6 +167,15 @@ class Pacer:
     async def read(self, team: str, timeout_s: float) -> bool:
         """Wait for a read of a thread or channel; False if there is none within `timeout_s`."""
         return await self._queue("reads", team, READS_PER_MINUTE).take(timeout_s)
+
+    async def read_aside(self, team: str, timeout_s: float) -> bool:
+        """As `read`, for what can wait: so few that questions find reads left."""
+        key = ("reads_aside", team)
+        if key not in self._queues:
+            own = self._budget(f"{team}:reads_aside", READS_ASIDE_PER_MINUTE, MINUTE_S)
+            all_reads = self._queue("reads", team, READS_PER_MINUTE).first_budget
+            self._queues[key] = self._line(f"reads_aside:{team}", [own, all_reads])
+        return await self._queues[key].take(timeout_s)
 
     def pause_reads(self, team: str, seconds: float) -> None:
         """Read no thread or channel for `seconds`, then more slowly for a while."""

@@ -32,6 +32,8 @@ class Identity:
     bot_user_id: str
     bot_id: str | None
     enterprise: str | None = None
+    scopes: frozenset[str] | None = None
+    """What the token may do, if Slack told."""
 
 
 class Workspace:

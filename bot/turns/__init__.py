@@ -84,6 +84,16 @@ class Turns:
         """
         return await self._accept(question)
 
+    async def follow_up(self, message: Question) -> None:
+        """Accept a message without a mention, if somebody who is followed has written it in a
+        thread where the bot was asked. Raises as `accept`."""
+        try:
+            async with asyncio.timeout(ACCEPT_TIMEOUT_S):
+                if (question := await self._means.follow_ups.heed(message)) is not None:
+                    await self._accept(question)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {ACCEPT_TIMEOUT_S:g} s") from error
+
     async def again(self, press: Press) -> None:
         """Answer a question once more, or go on with its reply, for whoever pressed the button;
         what they must know is told to them alone. Returns once it is accepted."""
@@ -166,6 +176,8 @@ class Turns:
         try:
             for entry in await self._means.store.abandoned():
                 key = entry.question.key
+                if entry.question.in_doubt:  # it shows nothing yet, and stays in the journal
+                    continue
                 if key in self._handed_over and await self._means.store.take_up(key):
                     self._start(entry.question, entry=replace(entry, accepted_at=0.0))
         except StoreUnavailable as error:

@@ -12,6 +12,7 @@ from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Slack
 from bot.store import Store
+from bot.turns.follow_ups import FollowUps
 from bot.turns.leases import Leases
 from bot.turns.places import Places
 
@@ -27,6 +28,7 @@ class Means:
     pacer: Pacer
     policy: Policy
     channels: Channels
+    follow_ups: FollowUps
     leases: Leases
     places: Places
     max_messages: int

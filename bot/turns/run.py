@@ -24,7 +24,7 @@ from bot.errors import (
 from bot.live_message import THINKING, Earlier, LiveMessage, clear_away
 from bot.slack import Workspace
 from bot.store import OpenTurn
-from bot.turn import Outcome, Question, StreamReport
+from bot.turn import Outcome, Question, StreamReport, mentions
 from bot.turns import account, again, end, sentences
 from bot.turns.answer import Answer
 from bot.turns.end import End
@@ -122,17 +122,29 @@ class Run:
             workspace = self._means.slack.of(self.question.team)
             if workspace is None:  # the bot was moved to another workspace
                 return Outcome.GONE
+            if self.question.in_doubt and (ended := await self._find_out(workspace)) is not None:
+                return ended
             if (ended := await self._find_what_there_is(workspace)) is not None:
                 return ended
             if self._is_over_tried():
                 self.stop(end.AFTER_A_RESTART)
             if (refusal := self._refusal(workspace)) is not None:
-                await self._say_privately(workspace, refusal)
+                if self._is_addressed(workspace):
+                    await self._say_privately(workspace, refusal)
                 self._account(Outcome.DECLINED, None, 0.0)
                 return Outcome.DECLINED
             return await self._in_a_live_message(workspace)
         finally:
             self._over.set()
+
+    async def _find_out(self, workspace: Workspace) -> Outcome | None:
+        """The outcome if the message is not for the bot; it is a question like others if it is."""
+        if self._is_too_old:
+            return Outcome.IGNORED
+        follow_ups = self._means.follow_ups
+        outcome = await follow_ups.find_out(self.question, workspace, self._stopped)
+        self.question = replace(self.question, in_doubt=False)
+        return outcome
 
     def _refusal(self, workspace: Workspace) -> str | None:
         """Why the question is not answered, if so. Later runs were judged when they were asked for;
@@ -140,6 +152,11 @@ class Run:
         if self.question.run > 0 or self._messages:
             return None
         return self._means.policy.refusal(self.question, workspace.identity.enterprise)
+
+    def _is_addressed(self, workspace: Workspace) -> bool:
+        """Whether the question speaks to the bot, and not only to its thread."""
+        is_direct = self.question.surface == "direct"
+        return is_direct or mentions(self.question.text, workspace.identity.bot_user_id)
 
     async def _find_what_there_is(self, workspace: Workspace) -> Outcome | None:
         """The question's text and the messages to write into, from the run before and from Slack;
@@ -208,10 +225,13 @@ class Run:
         return None
 
     def _is_over_tried(self) -> bool:
+        return self._is_too_old or self._tries > RECOVER_TRIES
+
+    @property
+    def _is_too_old(self) -> bool:
         if self._entry is None:
             return False
-        age_s = self._means.clock.wall() - self._entry.accepted_at
-        return age_s > RECOVER_WITHIN_S or self._tries > RECOVER_TRIES
+        return self._means.clock.wall() - self._entry.accepted_at > RECOVER_WITHIN_S
 
     async def _in_a_live_message(self, workspace: Workspace) -> Outcome | None:
         async with self._means.pacer.seat(self.question.team) as seat:
