@@ -100,10 +100,11 @@ class Answer:
             try:
                 done = await self._ask(live, conversation.messages)
             except ConversationTooLong:
-                if self.written:
+                halved = conversation.halved()
+                if self.written or halved == conversation.messages:
                     raise
                 logs.warning(log, "conversation_halved")
-                done = await self._ask(live, conversation.halved())
+                done = await self._ask(live, halved)
         finally:
             thinking.cancel()
         self.done = done

@@ -222,10 +222,11 @@ async def test_a_conversation_that_claude_finds_too_long_is_halved_and_nobody_to
 
 
 async def test_what_is_too_long_twice_is_said(world: World, bot: Server) -> None:
-    refusal = Reply(status=413, error_type="request_too_large", keep=True)
-    world.claude.script(refusal)
-    ts = await world.ask("hello")
-    await world.until_says("too long for Claude", ts)
+    root = await world.slack.say(world.bob, world.general, "the root")
+    await world.slack.say(world.bob, world.general, "words " * 100, thread_ts=root)
+    world.claude.script(Reply(status=413, error_type="request_too_large", keep=True))
+    await world.ask("hello", thread_ts=root)
+    await world.until_says("too long for Claude", root)
     assert len(world.claude.requests) == 2
 
 

@@ -26,6 +26,10 @@ TOPICS = (
 )
 
 
+NOTE = "[From the bot:"
+"""What a bot tells in brackets is no part of the question."""
+
+
 def default_reply(question: str, tokens_per_second: float) -> Reply:
     """A reply that quotes the question; a question with the word "long" gets a long one, faster."""
     if "long" in question.lower().split():
@@ -36,7 +40,8 @@ def default_reply(question: str, tokens_per_second: float) -> Reply:
 
 def short_answer(question: str) -> str:
     """About 700 characters with a quote, a list, some code."""
-    words = SPEAKER.sub("", question.strip()).splitlines()[-3:]
+    words = [line for line in question.strip().splitlines() if not line.startswith(NOTE)][-3:]
+    words = [SPEAKER.sub("", line) for line in words]
     quoted = "\n".join(f"> {line}" for line in words) or "> …"
     return f"""You asked:
 
