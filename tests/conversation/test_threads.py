@@ -67,7 +67,7 @@ async def test_a_long_silence_before_the_question_costs_calls_and_no_holes(silen
     assert len(kept) > 400 and kept == list(range(kept[0], 5_001))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_bursts_and_silences_cost_calls_and_no_holes(seed: int) -> None:
     rng = random.Random(seed)
     thread = [says("UBOB", 0, "the root")]
@@ -101,11 +101,11 @@ async def test_the_beginning_stays_the_same_for_many_questions() -> None:
     """Claude's prompt cache holds only for a beginning that does not change."""
     thread = long_thread(3_000, "note {n} " + "words " * 30)
     beginnings = set()
-    for size in range(2_000, 3_000, 10):
+    for size in range(2_000, 2_400, 10):
         workspace = PaperWorkspace(thread[: size + 1])
         conversation = await read(workspace, question(at=size * 60 + 30.0), context_tokens=20_000)
         beginnings.add(conversation.messages[0].text[:300])
-    assert len(beginnings) <= 20, "not another one for each of the 100 questions"
+    assert len(beginnings) <= 12, "not another one for each of the 40 questions"
 
 
 async def test_what_one_question_ends_with_the_next_one_begins_with() -> None:
@@ -233,7 +233,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 async def test_whatever_the_thread_the_request_is_valid_and_the_question_whole(seed: int) -> None:
     rng = random.Random(seed)
     thread = [says("UBOB", 0, rng.choice(HOSTILE))]

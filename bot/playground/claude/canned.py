@@ -11,6 +11,7 @@ LONG_CHARACTERS = 25_000
 LONG_TOKENS_PER_SECOND = 1500.0
 
 SPEAKER = re.compile(r"^\[[^\]\n]{1,80}\]:? ")  # how a bot may say who asks
+NOTE = "[From the bot:"  # and what it tells about the asker, which is no part of the question
 
 TOPICS = (
     ("Buffers", "hold what has arrived until somebody is ready for it", "buffer"),
@@ -24,10 +25,6 @@ TOPICS = (
     ("Signals", "stop in an orderly way when asked to", "signal"),
     ("Clocks", "pass time as an argument, so that a test need not wait", "clock"),
 )
-
-
-NOTE = "[From the bot:"
-"""What a bot tells in brackets is no part of the question."""
 
 
 def default_reply(question: str, tokens_per_second: float) -> Reply:
