@@ -16,7 +16,7 @@ from bot.claude import Claude
 from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
-from bot.conversation import Conversations
+from bot.conversation import MARKING, Conversations
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
@@ -66,7 +66,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             fallback_model=settings.claude_fallback_model,
             effort=settings.claude_effort,
             max_tokens=settings.claude_max_tokens,
-            system=settings.system_prompt,
+            system=f"{settings.system_prompt}\n\n{MARKING}",
             clocks=Clocks(
                 first_event_s=settings.first_event_timeout_s,
                 idle_s=settings.idle_timeout_s,
@@ -77,16 +77,16 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         warming = asyncio.create_task(claude.warm_up())
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
+        conversations = Conversations(
+            pacer, context_tokens=settings.context_tokens, dm_gap_hours=settings.dm_gap_hours
+        )
+        stack.push_async_callback(conversations.close)
         turns = Turns(
             Means(
                 slack=slack,
                 store=store,
                 claude=claude,
-                conversations=Conversations(
-                    pacer,
-                    context_tokens=settings.context_tokens,
-                    dm_gap_hours=settings.dm_gap_hours,
-                ),
+                conversations=conversations,
                 pacer=pacer,
                 policy=Policy(
                     settings.allowed_users,

@@ -87,6 +87,9 @@ class Message:
 
     role: Literal["user", "assistant"]
     text: str
+    aside: str = ""
+    """Said after the text, this time only: the next question's request has the text without it, so
+    what is cached ends before it."""
 
 
 @dataclass(frozen=True, slots=True)

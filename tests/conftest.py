@@ -211,10 +211,25 @@ def going_on(text: str, *, again: int = 0, **more: Any) -> Callable[[dict[str, A
     it; `again` characters before that are repeated."""
 
     def answer(body: dict[str, Any]) -> Reply:
-        asked = body["messages"][-1]["content"]
+        asked = said(body["messages"][-1])
         return Reply(text=text[max(0, _quoted(text, asked) - again) :], **more)
 
     return answer
+
+
+def said(turn: dict[str, Any]) -> str:
+    """The text of a turn as Claude is sent it."""
+    content = turn["content"]
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(block["text"] for block in content)
+
+
+def before_the_aside(turn: dict[str, Any]) -> str:
+    """What was said in a turn, without the times and the note at the end."""
+    content = turn["content"]
+    text = str(content if isinstance(content, str) else content[0]["text"])
+    return re.sub(r"\[([^\]\n]*?), (?:\d{4}-\d\d-\d\d )?\d\d:\d\d\]", r"[\1]", text)
 
 
 def _quoted(text: str, asked: str) -> int:

@@ -9,7 +9,7 @@ from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
 from bot.turns.sentences import HINT, HINT_DIRECT, HINT_FILES
-from tests.conftest import World, prose, same
+from tests.conftest import World, before_the_aside, prose, same
 
 
 async def test_a_mention_becomes_a_streamed_reply_in_its_thread(world: World, bot: Server) -> None:
@@ -67,10 +67,10 @@ async def test_a_follow_up_carries_the_thread_with_roles_and_names(
     await world.ask("are you sure?", thread_ts=root)
     await world.idle()
     first, second, third = world.claude.requests[-1].body["messages"]
-    assert first == {"role": "user", "content": "[ada] what is 2 + 2 & why"}
+    assert first["role"] == "user" and before_the_aside(first) == "[ada] what is 2 + 2 & why"
     assert second["role"] == "assistant"
     assert "**4**" in second["content"] and "```python\nprint(2 + 2)\n```" in second["content"]
-    assert third["content"] == (
+    assert before_the_aside(third) == (
         "[bob] I doubt it, see this (https://x.test)\n\n[ada] are you sure?"
     )
 
@@ -88,7 +88,8 @@ async def test_a_flat_direct_message_remembers_the_last_hours(world: World, bot:
     await world.idle()
     await world.ask("who am I?", channel=world.dm)
     await world.idle()
-    said = [(turn["role"], turn["content"]) for turn in world.claude.requests[-1].body["messages"]]
+    turns = world.claude.requests[-1].body["messages"]
+    said = [(turn["role"], before_the_aside(turn)) for turn in turns]
     assert said == [
         ("user", "I am Ada"),
         ("assistant", "Nice to meet you, Ada."),
@@ -112,7 +113,8 @@ async def test_the_question_reaches_claude_as_a_person_reads_it(
 ) -> None:
     await world.slack.say(world.ada, world.general, text)
     await world.idle()
-    assert world.claude.requests[-1].body["messages"] == [{"role": "user", "content": asked}]
+    (turn,) = world.claude.requests[-1].body["messages"]
+    assert before_the_aside(turn) == asked
 
 
 async def test_a_mention_without_text_gets_a_hint_and_costs_nothing(

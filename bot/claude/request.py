@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from anthropic.types import MessageParam
+from anthropic.types import MessageParam, TextBlockParam
 from anthropic.types.message_create_params import MessageCreateParamsBase
 
 from bot.config import Effort
@@ -39,8 +39,12 @@ class Request:
     def continuing(self, partial: str) -> Request:
         """The request for the rest, when `partial` was written and the stream broke."""
         asked = self.messages[-1]
-        text = f"{asked.text}\n\n{CONTINUE.format(partial=partial)}"
-        return replace(self, messages=[*self.messages[:-1], Message("user", text)])
+        more = CONTINUE.format(partial=partial)
+        if asked.aside:
+            asked = replace(asked, aside=f"{asked.aside}\n\n{more}")
+        else:
+            asked = replace(asked, text=f"{asked.text}\n\n{more}")
+        return replace(self, messages=[*self.messages[:-1], asked])
 
     def after_pause(self, partial: str) -> Request:
         """The request for the rest, when Claude itself paused its turn after `partial`."""
@@ -69,4 +73,13 @@ class Request:
 def _param(message: Message) -> MessageParam:
     if message.role == "assistant":
         return {"role": "assistant", "content": message.text}
-    return {"role": "user", "content": message.text}
+    if not message.aside:
+        return {"role": "user", "content": message.text}
+    # What the next question's request begins with ends here, so that is where it is cached:
+    # platform.claude.com/docs/en/build-with-claude/prompt-caching.
+    text: TextBlockParam = {
+        "type": "text",
+        "text": message.text,
+        "cache_control": {"type": "ephemeral"},
+    }
+    return {"role": "user", "content": [text, {"type": "text", "text": message.aside}]}

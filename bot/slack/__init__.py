@@ -19,7 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.calls import call, patiently
 from bot.slack.mark import Mark
-from bot.slack.workspace import Identity, SlackMessage, Workspace
+from bot.slack.workspace import Identity, Person, SlackMessage, Workspace
 
 CALL_TIMEOUT_S: Final = 10.0
 
@@ -84,6 +84,7 @@ def new_session() -> aiohttp.ClientSession:
 __all__ = [
     "Identity",
     "Mark",
+    "Person",
     "Slack",
     "SlackMessage",
     "Workspace",

@@ -34,6 +34,15 @@ class Identity:
     enterprise: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in a workspace (users.info)."""
+
+    name: str
+    utc_offset_s: int | None = None
+    """Seconds by which their clock is ahead of UTC; None where Slack does not tell."""
+
+
 class Workspace:
     """The bot's calls in one workspace."""
 
@@ -215,17 +224,19 @@ class Workspace:
             if cursor is None:
                 return
 
-    async def display_name(self, user: str) -> str:
-        """How a person is called: display name, else real name, else the id."""
+    async def person(self, user: str) -> Person:
+        """Who somebody is: display name, else real name, else the id; and their time zone now."""
         response = await call("users.info", lambda: self._reads.users_info(user=user))
         found = response.get("user")
         record = found if isinstance(found, Mapping) else {}
         profile = record.get("profile")
         profile = profile if isinstance(profile, Mapping) else {}
+        offset = record.get("tz_offset")
+        offset_s = offset if isinstance(offset, int) and abs(offset) <= 86_400 else None
         for value in (profile.get("display_name"), profile.get("real_name"), record.get("name")):
             if isinstance(value, str) and value.strip():
-                return value.strip()
-        return user
+                return Person(value.strip(), offset_s)
+        return Person(user, offset_s)
 
 
 async def _page(method: str, send: Callable[[], Awaitable[Any]]) -> Page:

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from bot import logs, metrics
-from bot.conversation import Conversation, plain_text
-from bot.errors import BotError, ClaudeError
+from bot.conversation import Conversation, is_new_start, plain_text
+from bot.errors import BotError, ClaudeError, ConversationTooLong
 from bot.live_message import NOTHING, THINKING, LiveMessage
 from bot.turn import (
     ClaudeEvent,
@@ -31,6 +31,7 @@ from bot.turns.means import Means
 log = logging.getLogger(__name__)
 
 THINKING_EVERY_S: Final = 20.0
+READING_AFTER_S: Final = 1.0
 GO_ON: Final = (
     "Your reply above was cut off because it reached its maximum length. Go on exactly where it "
     "ends, without repeating anything of it and without any remark about the interruption."
@@ -67,7 +68,7 @@ class Answer:
             place = self._means.places.place(self._question, live.wait_in_line)
             await held.enter_async_context(place)
             live.begin(self._beginning)
-            conversation = await self._means.conversations.read(live.workspace, self._question)
+            conversation = await self._read(live)
             on_unsettled(conversation.unsettled)
             return await self._reply(live, conversation)
         except ClaudeError as error:
@@ -81,19 +82,41 @@ class Answer:
             log.exception("turn_failed")
             return end.failed(sentences.UNEXPECTED)
 
+    async def _read(self, live: LiveMessage) -> Conversation:
+        """The conversation; the reply says so where reading it takes long."""
+        reading = asyncio.create_task(self._show_reading(live))
+        try:
+            return await self._means.conversations.read(live.workspace, self._question)
+        finally:
+            reading.cancel()
+
+    async def _show_reading(self, live: LiveMessage) -> None:
+        await self._means.clock.sleep(READING_AFTER_S)
+        live.status(sentences.READING)
+
     async def _reply(self, live: LiveMessage, conversation: Conversation) -> End:
         thinking = asyncio.create_task(self._show_thinking(live))
         try:
-            done = await self._means.claude.reply(
-                conversation.messages + self._cut_off(),
-                user=f"{self._question.team}:{self._question.user}",
-                tell=lambda event: self._show(live, event),
-                report=self.report,
-            )
+            try:
+                done = await self._ask(live, conversation.messages)
+            except ConversationTooLong:
+                halved = conversation.halved()
+                if self.written or halved == conversation.messages:
+                    raise
+                logs.warning(log, "conversation_halved")
+                done = await self._ask(live, halved)
         finally:
             thinking.cancel()
         self.done = done
         return self._ended(live, done, conversation)
+
+    async def _ask(self, live: LiveMessage, messages: list[Said]) -> Done:
+        return await self._means.claude.reply(
+            messages + self._cut_off(),
+            user=f"{self._question.team}:{self._question.user}",
+            tell=lambda event: self._show(live, event),
+            report=self.report,
+        )
 
     def _cut_off(self) -> list[Said]:
         """What is already written, if this goes on with it."""
@@ -145,11 +168,14 @@ class Answer:
                 return End(Outcome.COMPLETE, notes if written else NOTHING)
 
     def _hint(self) -> str | None:
-        """What to say to a message that asks nothing."""
+        """What to say to a message that asks Claude nothing."""
         workspace = self._means.slack.of(self._question.team)
         bot_user_id = workspace.identity.bot_user_id if workspace else ""
+        is_direct = self._question.surface == "direct"
+        if is_direct and is_new_start(self._question.text, bot_user_id):
+            return sentences.NEW_CONVERSATION
         if plain_text(self._question.text, bot_user_id, str):
             return None
         if self._question.files:
             return sentences.HINT_FILES
-        return sentences.HINT_DIRECT if self._question.surface == "direct" else sentences.HINT
+        return sentences.HINT_DIRECT if is_direct else sentences.HINT

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bot import blocks
-from bot.conversation import HALF_READ_THREAD, plain_text
+from bot.conversation import HALF_READ_THREAD, MARKING, plain_text
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
-from tests.conftest import World, prose
+from tests.conftest import World, before_the_aside, prose, said
 
 
 def name_of(user: str) -> str:
@@ -40,28 +42,29 @@ def test_slacks_text_reads_as_a_person_reads_it(text: str, plain: str) -> None:
 
 async def test_of_a_long_thread_the_newest_part_goes_along(world: World) -> None:
     root = await world.slack.say(world.bob, world.general, "the root " + prose(3_000))
-    for number in range(30):
+    for number in range(130):
         await world.slack.say(world.bob, world.general, f"note {number}", thread_ts=root)
     async with world.bot(context_tokens=1_000):
         world.claude.script(Reply(text="Read."))
         await world.ask("what now?", thread_ts=root)
         await world.until_shown("Read.", root)
     (turn,) = world.claude.requests[-1].body["messages"]
-    assert "earlier messages left out" in turn["content"]
-    assert "note 29" in turn["content"] and "the root" not in turn["content"]
-    assert turn["content"].endswith("[ada] what now?")
+    content = before_the_aside(turn)
+    assert content.startswith("[bob] the root Sentence"), "the root always goes along"
+    assert re.search(r"\[… \d+ messages left out …\]\n\n\[bob\] note \d+\n", content)
+    assert content.endswith("[bob] note 129\n\n[ada] what now?")
 
 
 async def test_a_thread_of_several_pages_is_read_whole(world: World, bot: Server) -> None:
     root = await world.slack.say(world.bob, world.general, "page one")
-    for number in range(1_200):
+    for number in range(1_100):
         await world.slack.say(world.bob, world.general, f"n{number}", thread_ts=root)
     world.slack.events_url = f"http://127.0.0.1:{bot.port}/slack/events"
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
     await world.until_shown("Read.", root, timeout_s=20)
-    content = world.claude.requests[-1].body["messages"][0]["content"]
-    assert "page one" in content and "n0\n" in content and "n1199" in content
+    content = before_the_aside(world.claude.requests[-1].body["messages"][0])
+    assert "page one" in content and "n0\n" in content and "n1099" in content
     assert content.count("page one") == 1
 
 
@@ -69,14 +72,14 @@ async def test_a_thread_that_breaks_off_in_reading_is_used_as_far_as_it_came_and
     world: World, bot: Server
 ) -> None:
     root = await world.slack.say(world.bob, world.general, "page one")
-    for number in range(1_200):
+    for number in range(1_100):
         await world.slack.say(world.bob, world.general, f"n{number}", thread_ts=root)
     fault = Fault(method="conversations.replies", kind="error", error="internal_error", skip=1)
     world.slack.fault(fault)
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
     await world.until_says(HALF_READ_THREAD, root)
-    assert "page one" in world.claude.requests[-1].body["messages"][0]["content"]
+    assert "page one" in said(world.claude.requests[-1].body["messages"][0])
 
 
 async def test_a_crowd_does_not_overdraw_the_look_ups_of_names(world: World, bot: Server) -> None:
@@ -89,7 +92,7 @@ async def test_a_crowd_does_not_overdraw_the_look_ups_of_names(world: World, bot
     await world.until_shown("Read.", root)
     assert world.slack.count("users.info") <= 90
     assert world.slack.count("users.info", "ratelimited") == 0
-    content = world.claude.requests[-1].body["messages"][0]["content"]
+    content = before_the_aside(world.claude.requests[-1].body["messages"][0])
     assert "[p119] n119" in content, "the newest are named first"
 
 
@@ -98,7 +101,7 @@ async def test_a_name_cannot_look_like_another_speaker(world: World, bot: Server
     root = await world.slack.say(eve, world.general, "hello")
     await world.ask("hm?", thread_ts=root)
     await world.idle()
-    content = world.claude.requests[-1].body["messages"][0]["content"]
+    content = before_the_aside(world.claude.requests[-1].body["messages"][0])
     assert content.startswith("[x) do this (ada] hello")
 
 
@@ -110,9 +113,9 @@ async def test_our_own_long_reply_is_read_back_whole(world: World, bot: Server) 
     await world.idle()
     await world.ask("and?", thread_ts=ts)
     await world.idle()
-    said = world.claude.requests[-1].body["messages"]
-    assert [turn["role"] for turn in said] == ["user", "assistant", "user"]
-    assert said[1]["content"].split() == text.split()
+    turns = world.claude.requests[-1].body["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[1]["content"].split() == text.split()
 
 
 async def test_a_failed_reply_is_not_part_of_the_conversation(world: World, bot: Server) -> None:
@@ -132,8 +135,8 @@ async def test_other_apps_are_named_as_such_and_their_cards_are_read(
     root = await world.slack.say(app, world.general, "Deployed *v2*")
     await world.ask("what was deployed?", thread_ts=root)
     await world.idle()
-    content = world.claude.requests[-1].body["messages"][0]["content"]
-    assert "(bot)] Deployed *v2*" in content
+    content = before_the_aside(world.claude.requests[-1].body["messages"][0])
+    assert "[claude (bot)] Deployed *v2*" in content
 
 
 def test_blocks_are_read_as_markdown() -> None:
@@ -178,6 +181,97 @@ def test_blocks_are_read_as_markdown() -> None:
 
 
 def test_our_notices_are_left_out_of_what_we_said() -> None:
-    said = [*blocks.notice("Claude is busy"), {"type": "markdown", "text": "text"}]
-    assert blocks.to_text(said, own=True) == "text"
-    assert "busy" in blocks.to_text(said)
+    built = [*blocks.notice("Claude is busy"), {"type": "markdown", "text": "text"}]
+    assert blocks.to_text(built, own=True) == "text"
+    assert "busy" in blocks.to_text(built)
+
+
+async def test_of_five_thousand_messages_the_newest_are_read_in_few_calls(world: World) -> None:
+    root = await world.slack.say(world.bob, world.general, "the root")
+    for number in range(5_000):
+        text = f"note {number} {'and some words ' * 10}"
+        await world.slack.say(world.bob, world.general, text, thread_ts=root)
+    async with world.bot():
+        world.claude.script(Reply(text="Read."))
+        await world.ask("what now?", thread_ts=root)
+        await world.until_shown("Read.", root)
+    content = before_the_aside(world.claude.requests[-1].body["messages"][0])
+    assert world.slack.count("conversations.replies") <= 8
+    assert content.startswith("[bob] the root\n\n[… ") and "[bob] note 4999 and" in content
+
+
+async def test_a_conversation_that_claude_finds_too_long_is_halved_and_nobody_told(
+    world: World, bot: Server
+) -> None:
+    root = await world.slack.say(world.bob, world.general, "the root")
+    for number in range(100):
+        await world.slack.say(world.bob, world.general, f"note {number}", thread_ts=root)
+    refusal = Reply(
+        status=400,
+        error_type="invalid_request_error",
+        error_message="prompt is too long: 1200000 tokens > 1000000 maximum",
+    )
+    world.claude.script(refusal, Reply(text="Read."))
+    await world.ask("what now?", thread_ts=root)
+    await world.until_shown("Read.", root)
+    await world.idle()
+    first, second = (said(one.body["messages"][-1]) for one in world.claude.requests)
+    assert len(second) < len(first) * 0.6
+    assert "the root" in second and "what now?" in second and "left out" in second
+    assert "too long" not in world.replies(root)[0].shown
+
+
+async def test_what_is_too_long_twice_is_said(world: World, bot: Server) -> None:
+    root = await world.slack.say(world.bob, world.general, "the root")
+    await world.slack.say(world.bob, world.general, "words " * 100, thread_ts=root)
+    world.claude.script(Reply(status=413, error_type="request_too_large", keep=True))
+    await world.ask("hello", thread_ts=root)
+    await world.until_says("too long for Claude", root)
+    assert len(world.claude.requests) == 2
+
+
+async def test_a_new_conversation_is_begun_without_claude(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text="One."), Reply(text="Two."))
+    await world.ask("first", channel=world.dm)
+    await world.idle()
+    await world.ask("New conversation", channel=world.dm)
+    await world.until_says("A new conversation", channel=world.dm)
+    await world.idle()
+    await world.ask("second", channel=world.dm)
+    await world.idle()
+    assert len(world.claude.requests) == 2
+    (turn,) = world.claude.requests[-1].body["messages"]
+    assert before_the_aside(turn) == "second"
+
+
+async def test_a_thread_that_takes_long_to_read_says_so(world: World, bot: Server) -> None:
+    root = await world.slack.say(world.bob, world.general, "the root")
+    world.slack.fault(Fault(method="conversations.replies", kind="delay", seconds=1.6))
+    world.claude.script(Reply(text="Read."))
+    await world.ask("?", thread_ts=root)
+    await world.until_says("Reading the thread…", root)
+    await world.until_shown("Read.", root)
+
+
+async def test_the_note_about_the_asker_is_outside_of_what_is_cached(
+    world: World, bot: Server
+) -> None:
+    await world.ask("hello")
+    await world.idle()
+    body = world.claude.requests[-1].body
+    text, aside = body["messages"][-1]["content"]
+    assert text["cache_control"] == {"type": "ephemeral"} and "From the bot" not in text["text"]
+    assert aside["text"].startswith("[From the bot: asked") and "cache_control" not in aside
+    assert body["system"].endswith(MARKING), "the same for everybody"
+
+
+async def test_who_asks_is_named_without_waiting_for_the_name(world: World, bot: Server) -> None:
+    world.slack.fault(Fault(method="users.info", kind="delay", seconds=0.3))
+    world.claude.script(Reply(text="Hi.", first_token_s=0.6), Reply(text="Hi again."))
+    ts = await world.ask("hello")
+    await world.until_shown("Hi.", ts)
+    assert "asked in a channel" in world.claude.requests[-1].last_user_text
+    await world.ask("again", thread_ts=ts)
+    await world.idle()
+    assert "asked by ada in a channel" in world.claude.requests[-1].last_user_text
+    assert world.slack.count("users.info") == 1
