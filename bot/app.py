@@ -17,6 +17,7 @@ from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.conversation import Conversations
+from bot.files import Files
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
@@ -84,6 +85,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
                 claude=claude,
                 conversations=Conversations(
                     pacer,
+                    Files(pacer),
                     context_tokens=settings.context_tokens,
                     dm_gap_hours=settings.dm_gap_hours,
                 ),

@@ -12,9 +12,10 @@ from typing import Final
 
 from bot import blocks, logs, markdown
 from bot.errors import RateLimited, SlackError
+from bot.files import Files, files_of
 from bot.pacing import Pacer
-from bot.slack import Mark, SlackMessage, Workspace
-from bot.turn import Message, Question, TurnKey
+from bot.slack import Mark, SlackFile, SlackMessage, Workspace
+from bot.turn import Attachment, Message, Question, TurnKey
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ CHARACTERS_PER_TOKEN: Final = 3
 
 UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
 HALF_READ_THREAD: Final = "I could read only a part of the thread this time."
-UNREAD_FILES: Final = "I cannot read attached files yet, so I saw only the text."
 SAID: Final = frozenset({"file_share", "thread_broadcast", "bot_message", "me_message"})
 """Subtypes that are still somebody saying something; joins, topics and the like are not."""
 
@@ -55,6 +55,7 @@ class _Line:
     speaker: str | None
     bot_name: str | None
     text: str
+    files: tuple[SlackFile, ...] = ()
 
 
 class Names:
@@ -98,15 +99,18 @@ class Names:
 class Conversations:
     """Reads what was said before a question."""
 
-    def __init__(self, pacer: Pacer, *, context_tokens: int, dm_gap_hours: float) -> None:
+    def __init__(
+        self, pacer: Pacer, files: Files, *, context_tokens: int, dm_gap_hours: float
+    ) -> None:
         self._pacer = pacer
+        self._files = files
         self._context_tokens = context_tokens
         self._dm_gap_s = dm_gap_hours * 3_600
         self._names = Names(pacer)
 
     async def read(self, workspace: Workspace, question: Question) -> Conversation:
         """The conversation that ends with `question`. Never fails: what was not read is said."""
-        notes = [UNREAD_FILES] if question.files else []
+        notes: list[str] = []
         history: dict[str, SlackMessage] = {}
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
@@ -119,9 +123,17 @@ class Conversations:
         if question.surface == "direct" and question.thread_ts is None:
             before = self._since_the_gap(before, question)
         lines = [line for message in before if (line := _line(message, workspace, question))]
-        asked = _Line(own=False, speaker=question.user, bot_name=None, text=question.text)
+        files = question.files
+        if files is None:  # an app_mention does not say, its message in the thread does
+            files = files_of(history.get(question.ts, {}))
+        asked = _Line(
+            own=False, speaker=question.user, bot_name=None, text=question.text, files=files
+        )
         kept, left_out = _newest([*lines, asked], self._context_tokens)
-        messages = await self._messages(workspace, question, kept, left_out)
+        reading = await self._files.read(workspace, [line.files for line in kept])
+        notes += reading.notes
+        attached = [(reading.of(line.files), reading.missing(line.files)) for line in kept]
+        messages = await self._messages(workspace, question, kept, attached, left_out)
         return Conversation(messages, notes, _unsettled(history, question))
 
     def _unread(self, question: Question, error: Exception) -> None:
@@ -181,7 +193,12 @@ class Conversations:
             raise TimeoutError
 
     async def _messages(
-        self, workspace: Workspace, question: Question, lines: Sequence[_Line], left_out: int
+        self,
+        workspace: Workspace,
+        question: Question,
+        lines: Sequence[_Line],
+        attached: Sequence[tuple[tuple[Attachment, ...], str]],
+        left_out: int,
     ) -> list[Message]:
         identity = workspace.identity
         speakers = {line.speaker for line in lines if not line.own}
@@ -194,7 +211,7 @@ class Conversations:
         people = [user for user in wanted if user != identity.bot_user_id]
         names = await self._names.look_up(workspace, people)
 
-        def say(line: _Line) -> Message:
+        def say(line: _Line, attachments: tuple[Attachment, ...], missing: str) -> Message:
             if line.own:
                 return Message("assistant", markdown.scrub(line.text))
             text = plain_text(line.text, identity.bot_user_id, lambda user: names.get(user, user))
@@ -202,9 +219,10 @@ class Conversations:
                 text = f"[{line.bot_name} (bot)] {text}"
             elif named and line.speaker:
                 text = f"[{names.get(line.speaker, line.speaker)}] {text}"
-            return Message("user", text)
+            text = f"{text}\n{missing}".strip() if missing else text
+            return Message("user", text, attachments)
 
-        said = [say(line) for line in lines]
+        said = [say(line, *files) for line, files in zip(lines, attached, strict=True)]
         if left_out:
             said.insert(0, Message("user", f"[… {left_out} earlier messages left out …]"))
         return _alternating(said)
@@ -252,10 +270,11 @@ def _line(message: SlackMessage, workspace: Workspace, question: Question) -> _L
         text = blocks.to_text(rich, own=True) if rich else str(message.get("text") or "")
     else:
         text = str(message.get("text") or "") or markdown.escape(blocks.to_text(rich))
-    if not text.strip():
+    files = () if own else files_of(message)
+    if not (text.strip() or files):
         return None
     bot_name = None if own or bot_id is None else _bot_name(message)
-    return _Line(own=own, speaker=message.get("user"), bot_name=bot_name, text=text)
+    return _Line(own=own, speaker=message.get("user"), bot_name=bot_name, text=text, files=files)
 
 
 def _unsettled(history: Mapping[str, SlackMessage], question: Question) -> list[Question]:
@@ -325,11 +344,12 @@ def _alternating(messages: Iterable[Message]) -> list[Message]:
     """Valid for the API: roles alternate, the first and the last are the user's, none is empty."""
     merged: list[Message] = []
     for message in messages:
-        if not message.text.strip():
+        if not (message.text.strip() or message.attachments):
             continue
         if merged and merged[-1].role == message.role:
-            joined = f"{merged[-1].text}\n\n{message.text}"
-            merged[-1] = Message(message.role, joined)
+            before = merged[-1]
+            joined = f"{before.text}\n\n{message.text}" if before.text else message.text
+            merged[-1] = Message(message.role, joined, before.attachments + message.attachments)
         else:
             merged.append(message)
     if merged and merged[0].role == "assistant":

@@ -35,7 +35,8 @@ class Turns:
         self._means = means
         self._runs: dict[TurnKey, Run] = {}
         self._running: dict[TurnKey, asyncio.Task[None]] = {}
-        self._accepting: set[TurnKey] = set()
+        self._accepting: dict[TurnKey, Question] = {}
+        """What is just being claimed; where its twin knows more, the twin."""
         self._errands: set[asyncio.Task[None]] = set()
         """Short work that outlives what asked for it: records, news, a word to somebody."""
         self._renewing: asyncio.Task[None] | None = None
@@ -163,9 +164,11 @@ class Turns:
     async def _accept(self, question: Question, follows: Run | None = None) -> bool:
         if self.draining:
             raise Draining("the process is shutting down")
-        if question.key in self._accepting:
-            return False  # the twin of an event whose claim is just being written
-        self._accepting.add(question.key)
+        if question.key in self._accepting:  # the twin of an event whose claim is being written
+            if question.files is not None:
+                self._accepting[question.key] = question
+            return False
+        self._accepting[question.key] = question
         writing = asyncio.ensure_future(self._means.store.accept(question))
         writing.add_done_callback(lambda written: self._accepted(question, follows, written))
         done, _ = await asyncio.wait([writing], timeout=ACCEPT_TIMEOUT_S)
@@ -176,9 +179,15 @@ class Turns:
     def _accepted(
         self, question: Question, follows: Run | None, writing: asyncio.Future[bool]
     ) -> None:
-        self._accepting.discard(question.key)
-        if writing.cancelled() or writing.exception() is not None or not writing.result():
+        files = self._accepting.pop(question.key).files
+        if writing.cancelled() or writing.exception() is not None:
             return
+        if not writing.result():
+            run = self._runs.get(question.key)
+            if run is not None and files is not None:
+                run.tell_files(files)
+            return
+        question = replace(question, files=files)
         if self.draining:
             self._spawn(closing.release(self._means.store, question.key, tried=False))
             return

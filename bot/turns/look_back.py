@@ -12,6 +12,7 @@ from typing import Final
 
 from bot import blocks
 from bot.errors import ChannelClosed, MessageGone
+from bot.files import files_of
 from bot.live_message import Earlier
 from bot.pacing import Pacer
 from bot.slack import Mark, SlackMessage, Workspace
@@ -57,12 +58,8 @@ async def look_back(
     elif finished:
         before.ended = Outcome.COMPLETE
     else:
-        files = asked.get("files")
-        before.question = replace(
-            question,
-            text=str(asked.get("text") or ""),
-            files=len(files) if isinstance(files, list) else 0,
-        )
+        text = str(asked.get("text") or "")
+        before.question = replace(question, text=text, files=files_of(asked))
     return before
 
 
