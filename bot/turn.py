@@ -82,7 +82,7 @@ class Outcome(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Attachment:
     """A file as Claude reads it: an image or a PDF as `data`, everything else as `text`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import io
 import json
 import time
@@ -381,6 +382,22 @@ async def test_together_they_may_not_be_too_large(
 
 def _small_room(room: Any) -> None:
     room.bytes, room.pages, room.characters = files.SENT_BYTES, 5, files.SENT_CHARACTERS
+
+
+async def test_all_replies_together_hold_only_so_much(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = image("PNG", (400, 400))
+    monkeypatch.setattr(files, "HELD_BYTES", len(data) + 10)
+    shared = [world.slack.add_file(f"{name}.png", data, "image/png") for name in ("one", "two")]
+    shown = await ask_with(world, *shared)
+    assert f"Not read: two.png ({files.TOO_BUSY})." in shown
+    gc.collect()
+    world.claude.script(Reply(text="I see."))
+    ts = await world.ask("and?")
+    await world.slack.say(world.ada, world.general, "<@U0BOT> ?", thread_ts=ts, files=[shared[1]])
+    await world.idle()
+    assert "Not read" not in world.replies()[-1].shown, "the first reply has let go of its files"
 
 
 HOSTILE = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -28,14 +29,17 @@ SENT_CHARACTERS: Final = 150_000
 """In all: some 50,000 tokens."""
 TOGETHER: Final = 3
 """Files of one question at the same time."""
-FETCHING: Final = 6
+FETCHING: Final = 4
 """Files of all questions at the same time: each may be in memory with its 20 MB."""
+HELD_BYTES: Final = 100_000_000
+"""Of all replies that are under way: each keeps its files until it ends, for another attempt."""
 READ_TIMEOUT_S: Final = 60.0
 NAMED: Final = 10
 """More than so many files that were not read are only counted."""
 
 TOO_MANY: Final = f"I read only the {FILES} newest files"
 TOO_MUCH: Final = "together the files are more than I can read at once"
+TOO_BUSY: Final = "I am busy with too many large files at this moment"
 TOO_SLOW: Final = "reading took too long"
 UNREADABLE: Final = "I could not read it"
 
@@ -128,6 +132,7 @@ class Files:
         self._budget = budget
         self._converter = Converter()
         self._fetching = asyncio.Semaphore(FETCHING)
+        self._held_bytes = 0
 
     async def read(self, workspace: Workspace, messages: Sequence[Sequence[SlackFile]]) -> Reading:
         """Read the files of `messages` (oldest message first): the newest, within the limits on
@@ -153,12 +158,26 @@ class Files:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
             for (file_id, file), task in zip(together, tasks, strict=True):
-                content = TOO_SLOW if task.cancelled() else task.result()
+                content = TOO_SLOW if task.cancelled() else self._hold(task.result())
                 _place(reading, room, file_id, kinds.name_of(file), content)
         if newest:
             read, unread = len(reading.attachments), len(reading.unread)
             logs.event(log, "files_read", read=read, unread=unread)
         return reading
+
+    def _hold(self, content: _Content | str) -> _Content | str:
+        """Count the content while somebody has it; the reason if it would be too much."""
+        if isinstance(content, str):
+            return content
+        size = len(content.attachment.data)
+        if self._held_bytes + size > HELD_BYTES:
+            return TOO_BUSY
+        self._held_bytes += size
+        weakref.finalize(content.attachment, self._let_go, size)
+        return content
+
+    def _let_go(self, size: int) -> None:
+        self._held_bytes -= size
 
     async def _one(self, workspace: Workspace, file: SlackFile) -> _Content | str:
         """What Claude gets of a file, or the reason for nothing."""
@@ -197,7 +216,7 @@ class Files:
             return file
         team = workspace.identity.team
         if not await self._budget.look_up_file(team):
-            raise FileUnread("too many files at this moment")
+            raise FileUnread(TOO_BUSY)
         try:
             return await workspace.file_info(str(file.get("id")))
         except SlackError as error:

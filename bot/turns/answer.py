@@ -170,24 +170,24 @@ class Answer:
                 live.status(f"{THINKING} {seconds} s")
 
     def _ended(self, live: LiveMessage, done: Done, conversation: Conversation) -> End:
-        notes = " ".join(conversation.notes) or None
+        notes = [*conversation.notes]
+        if self._question.files is None and self._question.thread_ts in (None, self._question.ts):
+            notes.append(sentences.UNSEEN_FILES)
         written = self.written
-        started_thread = self._question.thread_ts in (None, self._question.ts)
-        if self._question.files is None and started_thread:
-            notes = " ".join([*conversation.notes, sentences.UNSEEN_FILES])
         match done.stop_reason:
             case "max_tokens":
                 reason = sentences.TRUNCATED if written else sentences.THOUGHT_TOO_LONG
-                return end.truncated(reason, written=written)
+                return end.truncated(" ".join([reason, *notes]), written=written)
             case "model_context_window_exceeded":
-                return end.truncated(sentences.CONTEXT_FULL, written=written)
+                reason = " ".join([sentences.CONTEXT_FULL, *notes])
+                return end.truncated(reason, written=written)
             case "pause_turn":  # again and again
                 return end.truncated(sentences.PAUSED, written=written)
             case "refusal":
                 live.withdraw()
                 return End(Outcome.REFUSED, sentences.REFUSED)
             case _:
-                return End(Outcome.COMPLETE, notes if written else NOTHING)
+                return End(Outcome.COMPLETE, (" ".join(notes) or None) if written else NOTHING)
 
     def _has_words(self, live: LiveMessage) -> bool:
         return bool(plain_text(self._question.text, live.workspace.identity.bot_user_id, str))
