@@ -17,6 +17,7 @@ from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
 from bot.conversation import MARKING, Conversations
+from bot.files import Files
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
@@ -78,7 +79,10 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
         conversations = Conversations(
-            pacer, context_tokens=settings.context_tokens, dm_gap_hours=settings.dm_gap_hours
+            pacer,
+            Files(pacer),
+            context_tokens=settings.context_tokens,
+            dm_gap_hours=settings.dm_gap_hours,
         )
         stack.push_async_callback(conversations.close)
         turns = Turns(

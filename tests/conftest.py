@@ -181,6 +181,12 @@ def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.pacing.pacer.POST_SPACING_S", 0.05)
 
 
+@pytest.fixture
+def patient_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second event of a mention is waited for, however busy the machine is."""
+    monkeypatch.setattr("bot.turns.attached.TWIN_TIMEOUT_S", 10.0)
+
+
 async def other_app_says(world: World, root: str, mark: Mark) -> Message:
     """A message in #general that another app (say, a second installation) has marked as we do."""
     app = world.slack.add_user("Staging Claude", is_bot=True)
@@ -222,13 +228,13 @@ def said(turn: dict[str, Any]) -> str:
     content = turn["content"]
     if isinstance(content, str):
         return content
-    return "\n\n".join(block["text"] for block in content)
+    return "\n\n".join(block["text"] for block in content if block["type"] == "text")
 
 
 def before_the_aside(turn: dict[str, Any]) -> str:
     """What was said in a turn, without the times and the note at the end."""
     content = turn["content"]
-    text = str(content if isinstance(content, str) else content[0]["text"])
+    text = content if isinstance(content, str) else said({"content": content[:-1]})
     return re.sub(r"\[([^\]\n]*?), (?:\d{4}-\d\d-\d\d )?\d\d:\d\d\]", r"[\1]", text)
 
 

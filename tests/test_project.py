@@ -89,6 +89,7 @@ METHOD_SCOPES: dict[str, set[str]] = {
     "conversations_replies": HISTORY,
     "conversations_history": HISTORY,
     "users_info": {"users:read"},
+    "files_info": {"files:read"},
     "files_upload_v2": {"files:write"},
 }
 EVENT_SCOPES: dict[str, set[str]] = {

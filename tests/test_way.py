@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bot.conversation import UNREAD_FILES, UNREAD_THREAD
+from bot.conversation import UNREAD_THREAD
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
-from bot.turns.sentences import HINT, HINT_DIRECT, HINT_FILES
+from bot.turns.sentences import HINT, HINT_DIRECT
 from tests.conftest import World, before_the_aside, prose, same
 
 
@@ -75,6 +75,7 @@ async def test_a_follow_up_carries_the_thread_with_roles_and_names(
     )
 
 
+@pytest.mark.usefixtures("patient_twin")
 async def test_a_question_that_starts_a_thread_reads_nothing(world: World, bot: Server) -> None:
     await world.ask("hello")
     await world.idle()
@@ -125,16 +126,6 @@ async def test_a_mention_without_text_gets_a_hint_and_costs_nothing(
     await world.slack.say(world.ada, world.dm, "  ")
     await world.until_says(HINT_DIRECT, channel=world.dm)
     assert world.claude.requests == []
-
-
-async def test_files_that_are_not_read_are_never_ignored_in_silence(
-    world: World, bot: Server
-) -> None:
-    file = world.slack.add_file("a.txt", b"hello", world.ada)
-    await world.slack.say(world.ada, world.dm, "", files=[file])
-    await world.until_says(HINT_FILES, channel=world.dm)
-    await world.slack.say(world.ada, world.dm, "what is this?", files=[file])
-    await world.until_says(UNREAD_FILES, channel=world.dm)
 
 
 async def test_a_mention_that_slack_delivers_in_two_events_is_answered_once(

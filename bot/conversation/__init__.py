@@ -24,6 +24,7 @@ from bot.conversation.names import Names
 from bot.conversation.text import is_new_start, plain_text
 from bot.conversation.thread import History, Reader
 from bot.errors import RateLimited, SlackError
+from bot.files import Files, files_of
 from bot.pacing import Pacer
 from bot.slack import Identity, Person, Workspace
 from bot.turn import Message, Question
@@ -35,7 +36,6 @@ READ_TIMEOUT_S: Final = 20.0
 
 UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
 HALF_READ_THREAD: Final = "I could read only a part of the thread this time."
-UNREAD_FILES: Final = "I cannot read attached files yet, so I saw only the text."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,19 @@ class Conversation:
     notes: list[str]
     unsettled: list[Question]
     """Questions (without text) whose reply in the thread was begun and never ended."""
-    halved: Callable[[], list[Message]]
-    """The messages with half as much, for when Claude finds them too long."""
+    less: Callable[[bool, bool], list[Message]]
+    """The messages with half of the conversation, or without files, or both: for when Claude does
+    not take all of it."""
 
 
 class Conversations:
     """Reads what was said before a question."""
 
-    def __init__(self, pacer: Pacer, *, context_tokens: int, dm_gap_hours: float) -> None:
+    def __init__(
+        self, pacer: Pacer, files: Files, *, context_tokens: int, dm_gap_hours: float
+    ) -> None:
         self._pacer = pacer
+        self._files = files
         self._context_tokens = context_tokens
         self._dm_gap_s = dm_gap_hours * 3_600
         self._names = Names(pacer)
@@ -69,7 +73,7 @@ class Conversations:
 
     async def read(self, workspace: Workspace, question: Question) -> Conversation:
         """The conversation that ends with `question`. Never fails: what was not read is said."""
-        notes = [UNREAD_FILES] if question.files else []
+        notes: list[str] = []
         # Beside the thread; a question that starts one waits for nothing, not for a name either.
         self._names.ask_for(workspace, question.user)
         reader = Reader(workspace, question, lambda: self._slot(question), self._context_tokens)
@@ -84,16 +88,20 @@ class Conversations:
         history = reader.history
         material = self._material(history, question, workspace)
         kept = material.within(self._context_tokens)
-        people = await self._people(workspace, question, mentioned(kept, material))
-
-        def halved() -> list[Message]:
-            most = min(self._context_tokens, material.size) // 2
-            return compose(material.within(most), material, people)
-
-        messages = compose(kept, material, people)
-        return Conversation(
-            messages, notes, unsettled(workspace, history.messages, question), halved
+        people, reading = await asyncio.gather(
+            self._people(workspace, question, mentioned(kept, material)),
+            self._files.read(workspace, [line.files for line in (*kept.lines, material.asked)]),
         )
+        notes += reading.notes
+
+        def less(halved: bool, without_files: bool) -> list[Message]:
+            most = min(self._context_tokens, material.size) // 2
+            lines = material.within(most) if halved else kept
+            files = reading.unseen() if without_files else reading
+            return compose(lines, material, people, files)
+
+        messages = compose(kept, material, people, reading)
+        return Conversation(messages, notes, unsettled(workspace, history.messages, question), less)
 
     async def _history(self, reader: Reader, workspace: Workspace, question: Question) -> None:
         if question.thread_ts is not None and question.thread_ts != question.ts:
@@ -116,7 +124,10 @@ class Conversations:
         unread_at = None
         if history.gap_after is not None:
             unread_at = sum(line.ts <= history.gap_after for line in lines)
-        return Material(question, identity, lines, has_root, unread_at, history.gap)
+        files = question.files
+        if files is None:  # an app_mention does not say, its message in the thread does
+            files = files_of(history.messages.get(question.ts, {}))
+        return Material(question, identity, lines, has_root, unread_at, history.gap, files)
 
     def _since_the_start(
         self, lines: Sequence[Line], question: Question, identity: Identity
@@ -162,7 +173,6 @@ def _seconds(ts: str) -> int:
 __all__ = [
     "HALF_READ_THREAD",
     "MARKING",
-    "UNREAD_FILES",
     "UNREAD_THREAD",
     "Conversation",
     "Conversations",

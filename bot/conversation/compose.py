@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -13,7 +13,8 @@ from bot import markdown
 from bot.conversation import budget
 from bot.conversation.lines import Line
 from bot.conversation.text import guarded, plain_text
-from bot.slack import Identity, Person
+from bot.files import Reading
+from bot.slack import Identity, Person, SlackFile
 from bot.turn import Message, Question
 
 MARKING: Final = (
@@ -60,6 +61,8 @@ class Material:
     unread_at: int | None = None
     """Before this line some were not read."""
     unread: int = 0
+    files: tuple[SlackFile, ...] = ()
+    """Of the question."""
 
     @property
     def size(self) -> int:
@@ -69,7 +72,7 @@ class Material:
     @property
     def asked(self) -> Line:
         question = self.question
-        return Line(question.ts, question.text, speaker=question.user)
+        return Line(question.ts, question.text, speaker=question.user, files=self.files)
 
     def within(self, most: int) -> Kept:
         """What goes along within `most` tokens: the root and the newest lines. The question, which
@@ -97,9 +100,11 @@ def mentioned(kept: Kept, material: Material) -> list[str]:
     return [user for user in dict.fromkeys(wanted) if user != material.identity.bot_user_id]
 
 
-def compose(kept: Kept, material: Material, people: Mapping[str, Person]) -> list[Message]:
+def compose(
+    kept: Kept, material: Material, people: Mapping[str, Person], reading: Reading
+) -> list[Message]:
     """The messages for Claude: roles alternate, the first and the last are the user's."""
-    writer = _Writer(material, people, kept)
+    writer = _Writer(material, people, kept, reading)
     said: list[Message] = []
     for index, line in enumerate(kept.lines):
         if index in kept.gaps:
@@ -109,14 +114,17 @@ def compose(kept: Kept, material: Material, people: Mapping[str, Person]) -> lis
         said.append(_gap(kept.gaps[len(kept.lines)]))
     said.append(writer.say(material.asked))
     merged = _alternating(said)
-    return [*merged[:-1], Message("user", merged[-1].text, aside=_aside(material, people))]
+    return [*merged[:-1], replace(merged[-1], aside=_aside(material, people))]
 
 
 class _Writer:
     """Writes lines one after the other: a date stands where it changes."""
 
-    def __init__(self, material: Material, people: Mapping[str, Person], kept: Kept) -> None:
+    def __init__(
+        self, material: Material, people: Mapping[str, Person], kept: Kept, reading: Reading
+    ) -> None:
         self._material = material
+        self._reading = reading
         self._labels = _labels(people)
         speakers = {line.speaker for line in kept.lines if not line.own and line.bot_name is None}
         speakers.add(material.question.user)
@@ -129,8 +137,10 @@ class _Writer:
             return Message("assistant", markdown.scrub(line.text))
         bot = self._material.identity.bot_user_id
         text = guarded(plain_text(line.text, bot, lambda user: self._labels.get(user, user)))
-        name = self._name(line)
-        return Message("user", f"[{name}, {self._time(line.ts)}] {text}" if name else text)
+        if (name := self._name(line)) is not None:
+            text = f"[{name}, {self._time(line.ts)}] {text}"
+        text = "\n".join([text, *self._reading.named(line.files)]).strip()
+        return Message("user", text, attachments=self._reading.of(line.files))
 
     def _name(self, line: Line) -> str | None:
         if line.bot_name is not None:
@@ -191,7 +201,7 @@ def _short(line: Line, most: int) -> Line:
     text = budget.shortened(line.text, most)
     if text is line.text:
         return line
-    return Line(line.ts, text, own=line.own, speaker=line.speaker, bot_name=line.bot_name)
+    return replace(line, text=text)
 
 
 def _alternating(messages: Iterable[Message]) -> list[Message]:
@@ -201,8 +211,12 @@ def _alternating(messages: Iterable[Message]) -> list[Message]:
         if not message.text.strip():
             continue
         if merged and merged[-1].role == message.role:
-            joined = f"{merged[-1].text}\n\n{message.text}"
-            merged[-1] = Message(message.role, joined)
+            before = merged[-1]
+            merged[-1] = Message(
+                message.role,
+                f"{before.text}\n\n{message.text}",
+                attachments=before.attachments + message.attachments,
+            )
         else:
             merged.append(message)
     if merged and merged[0].role == "assistant":

@@ -9,7 +9,8 @@ from typing import Final
 from bot import blocks
 from bot.conversation.names import one_line
 from bot.conversation.text import bot_name_of, mrkdwn_of
-from bot.slack import Mark, SlackMessage, Workspace
+from bot.files import files_of
+from bot.slack import Mark, SlackFile, SlackMessage, Workspace
 from bot.turn import Question, TurnKey
 
 SAID: Final = frozenset({"file_share", "thread_broadcast", "bot_message", "me_message"})
@@ -26,6 +27,7 @@ class Line:
     own: bool = False
     speaker: str | None = None
     bot_name: str | None = None
+    files: tuple[SlackFile, ...] = ()
 
 
 @dataclass(slots=True)
@@ -131,13 +133,14 @@ def _last_opening(text: str) -> str | None:
 
 
 def _others(ts: str, message: SlackMessage) -> list[Line]:
-    text = mrkdwn_of(message)
-    if not text.strip():
+    text, files = mrkdwn_of(message), files_of(message)
+    if not (text.strip() or files):
         return []
     is_bot = message.get("bot_id") is not None
     name = one_line(bot_name_of(message)) or "an app" if is_bot else None
-    speaker = message.get("user")
-    return [Line(ts, text, speaker=speaker if isinstance(speaker, str) else None, bot_name=name)]
+    user = message.get("user")
+    speaker = user if isinstance(user, str) else None
+    return [Line(ts, text, speaker=speaker, bot_name=name, files=files)]
 
 
 def _own_text(message: SlackMessage) -> str:

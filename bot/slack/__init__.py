@@ -18,8 +18,9 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.calls import call, patiently
+from bot.slack.downloads import Downloads
 from bot.slack.mark import Mark
-from bot.slack.workspace import Identity, Person, SlackMessage, Workspace
+from bot.slack.workspace import Identity, Person, SlackFile, SlackMessage, Workspace
 
 CALL_TIMEOUT_S: Final = 10.0
 
@@ -67,7 +68,7 @@ async def connect(token: str, base_url: str, session: aiohttp.ClientSession) -> 
         bot_id=answer.get("bot_id"),
         enterprise=answer.get("enterprise_id"),
     )
-    return Workspace(identity, writes, reads)
+    return Workspace(identity, writes, reads, Downloads(token, base_url, session))
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -86,6 +87,7 @@ __all__ = [
     "Mark",
     "Person",
     "Slack",
+    "SlackFile",
     "SlackMessage",
     "Workspace",
     "call",

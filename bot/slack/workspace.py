@@ -11,10 +11,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import MessageGone, Transient
 from bot.slack.calls import call
+from bot.slack.downloads import Downloads
 from bot.slack.mark import Mark
 
 SlackMessage = dict[str, Any]
 """A message as Slack's history shows it."""
+
+SlackFile = dict[str, Any]
+"""A file as Slack describes it: docs.slack.dev/reference/objects/file-object."""
 
 Page = tuple[list[SlackMessage], str | None]
 """Messages, and the cursor of the next page."""
@@ -46,10 +50,17 @@ class Person:
 class Workspace:
     """The bot's calls in one workspace."""
 
-    def __init__(self, identity: Identity, writes: AsyncWebClient, reads: AsyncWebClient) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        writes: AsyncWebClient,
+        reads: AsyncWebClient,
+        downloads: Downloads,
+    ) -> None:
         self.identity = identity
         self._writes = writes
         self._reads = reads
+        self._downloads = downloads
 
     def is_own(self, message: SlackMessage) -> bool:
         """Whether the bot itself has written `message`."""
@@ -223,6 +234,16 @@ class Workspace:
                 yield message
             if cursor is None:
                 return
+
+    async def file_info(self, file_id: str) -> SlackFile:
+        """What Slack knows of a file; a message from another organisation has only its id."""
+        response = await call("files.info", lambda: self._reads.files_info(file=file_id))
+        found = response.get("file")
+        return found if isinstance(found, dict) else {}
+
+    async def download(self, file: SlackFile, max_bytes: int) -> bytes:
+        """The content of a file, of at most `max_bytes`. Raises FileUnread with the reason."""
+        return await self._downloads.content(file, max_bytes)
 
     async def person(self, user: str) -> Person:
         """Who somebody is: display name, else real name, else the id; and their time zone now."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.conversation import Conversation, Conversations
 from bot.errors import SlackError
+from bot.files import Files
 from bot.pacing import Pacer
 from bot.slack import Identity, Mark, Person, Workspace
 from bot.turn import Question
@@ -107,8 +108,9 @@ async def read(
     own = says(asked.user, 0, asked.text) | {"ts": asked.ts}
     if all(message["ts"] != asked.ts for message in workspace.messages):
         workspace.messages = sorted([*workspace.messages, own], key=lambda one: str(one["ts"]))
+    pacer = Pacer(FakeClock(), 50)
     conversations = Conversations(
-        Pacer(FakeClock(), 50), context_tokens=context_tokens, dm_gap_hours=4
+        pacer, Files(pacer), context_tokens=context_tokens, dm_gap_hours=4
     )
     try:
         return await conversations.read(workspace, asked)
