@@ -83,6 +83,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             Files(pacer),
             context_tokens=settings.context_tokens,
             dm_gap_hours=settings.dm_gap_hours,
+            channel_background=settings.channel_background,
         )
         stack.push_async_callback(conversations.close)
         turns = Turns(

@@ -43,6 +43,7 @@ class Settings:
     system_prompt: str = field(repr=False)
     context_tokens: int
     dm_gap_hours: float
+    channel_background: int
     port: int | None
     data_dir: str
     redis_url: str | None = field(repr=False)
@@ -179,6 +180,7 @@ def read(env: Mapping[str, str]) -> Settings:
         system_prompt=reader.text("SYSTEM_PROMPT", DEFAULT_SYSTEM_PROMPT),
         context_tokens=reader.number("CONTEXT_TOKENS", 60_000, int, 1_000, 900_000),
         dm_gap_hours=reader.number("DM_GAP_HOURS", 4.0, float, 0, 24 * 365),
+        channel_background=reader.number("CHANNEL_BACKGROUND", 0, int, 0, 50),
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
         redis_url=reader.redis_url("REDIS_URL"),

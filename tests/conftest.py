@@ -85,6 +85,14 @@ class World:
         mention = "" if place == self.dm else "<@U0BOT> "
         return await self.slack.say(self.ada, place, f"{mention}{text}", thread_ts=thread_ts)
 
+    def past_thread(self, said: list[str], *, root: str = "the root", step_s: float = 1.0) -> str:
+        """A thread in #general that Bob has written before the bot came; the ts of its root."""
+        age_s = (len(said) + 1) * step_s
+        (ts,) = self.slack.backfill(self.general, [(self.bob, root)], step_s=age_s)
+        texts = [(self.bob, text) for text in said]
+        self.slack.backfill(self.general, texts, thread_ts=ts, step_s=step_s)
+        return ts
+
     def replies(self, ts: str | None = None, channel: str | None = None) -> list[Message]:
         """The bot's messages: in the thread of `ts`, or anywhere in the channel."""
         found = self.slack.messages(channel or self.general, thread_ts=ts)

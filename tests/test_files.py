@@ -22,13 +22,14 @@ from pypdf import PdfWriter
 from xlsxwriter import Workbook
 
 from bot import files
+from bot.conversation import UNSEEN_FILES
 from bot.errors import FileUnread
 from bot.files import converter, kinds, worker
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, File
 from bot.serve import Server
 from bot.slack.downloads import Downloads
-from bot.turns.sentences import REJECTED_FILES, UNSEEN_FILES
+from bot.turns.sentences import REJECTED_FILES
 from tests.conftest import World
 from tests.test_logs import written
 

@@ -115,7 +115,7 @@ async def test_the_question_reaches_claude_as_a_person_reads_it(
     await world.slack.say(world.ada, world.general, text)
     await world.idle()
     (turn,) = world.claude.requests[-1].body["messages"]
-    assert before_the_aside(turn) == asked
+    assert before_the_aside(turn) == f"[ada] {asked}"
 
 
 async def test_a_mention_without_text_gets_a_hint_and_costs_nothing(

@@ -1,24 +1,26 @@
 """A Slack thread → the messages that Claude reads; the newest ones when it is long.
 
-thread   read it: the root and the newest, in few calls
+thread   read it: the root and the newest, in few calls; or what stands above in the channel
 lines    who said what; the bot's replies whole, its notices left out
 text     what a message says, and that it says nothing in another's name
 budget   how much goes along, and where the beginning is cut
-names    how people are called
+names    how people and channels are called
 compose  the messages of the request
+pieces   all that without keeping the event loop
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from bot import logs
 from bot.conversation import budget
-from bot.conversation.compose import MARKING, Material, compose, mentioned
+from bot.conversation.compose import MARKING, Material, Named, compose, mentioned
 from bot.conversation.lines import Line, lines_before, unsettled
 from bot.conversation.names import Names
 from bot.conversation.text import is_new_start, plain_text
@@ -26,16 +28,26 @@ from bot.conversation.thread import History, Reader
 from bot.errors import RateLimited, SlackError
 from bot.files import Files, files_of
 from bot.pacing import Pacer
-from bot.slack import Identity, Person, Workspace
+from bot.slack import Identity, Workspace
 from bot.turn import Message, Question
 
 log = logging.getLogger(__name__)
 
 READ_SLOT_TIMEOUT_S: Final = 2.0
 READ_TIMEOUT_S: Final = 20.0
+NAMES_TIMEOUT_S: Final = 2.0
+ASKER_TIMEOUT_S: Final = 0.25
+"""For names that only say who asks and where."""
+THREAD_SHOWN_AFTER_S: Final = 1.0
+FILES_SHOWN_AFTER_S: Final = 0.3
 
 UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
 HALF_READ_THREAD: Final = "I could read only a part of the thread this time."
+UNREAD_CHANNEL: Final = "I could not read what stands above in the channel this time."
+UNSEEN_FILES: Final = "I could not find out whether files came with your message."
+
+READING_THREAD: Final = "Reading the thread…"
+READING_LONG_THREAD: Final = "Reading a long thread…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ class Conversation:
     notes: list[str]
     unsettled: list[Question]
     """Questions (without text) whose reply in the thread was begun and never ended."""
-    less: Callable[[bool, bool], list[Message]]
+    less: Callable[[bool, bool], Awaitable[list[Message]]]
     """The messages with half of the conversation, or without files, or both: for when Claude does
     not take all of it."""
 
@@ -55,12 +67,19 @@ class Conversations:
     """Reads what was said before a question."""
 
     def __init__(
-        self, pacer: Pacer, files: Files, *, context_tokens: int, dm_gap_hours: float
+        self,
+        pacer: Pacer,
+        files: Files,
+        *,
+        context_tokens: int,
+        dm_gap_hours: float,
+        channel_background: int = 0,
     ) -> None:
         self._pacer = pacer
         self._files = files
         self._context_tokens = context_tokens
         self._dm_gap_s = dm_gap_hours * 3_600
+        self._channel_background = channel_background
         self._names = Names(pacer)
 
     async def close(self) -> None:
@@ -71,63 +90,106 @@ class Conversations:
         """The end of `text`, if it is longer than half of what may go along."""
         return budget.end_of(text, self._context_tokens // 2)
 
-    async def read(self, workspace: Workspace, question: Question) -> Conversation:
-        """The conversation that ends with `question`. Never fails: what was not read is said."""
-        notes: list[str] = []
-        # Beside the thread; a question that starts one waits for nothing, not for a name either.
-        self._names.ask_for(workspace, question.user)
-        reader = Reader(workspace, question, lambda: self._slot(question), self._context_tokens)
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                await self._history(reader, workspace, question)
-        except (SlackError, TimeoutError) as error:
-            self._unread(question, error)
-            notes.append(HALF_READ_THREAD if reader.history.messages else UNREAD_THREAD)
-        else:
-            notes += [HALF_READ_THREAD] if reader.is_short else []
-        history = reader.history
-        material = self._material(history, question, workspace)
+    async def read(
+        self, workspace: Workspace, question: Question, show: Callable[[str], None]
+    ) -> Conversation:
+        """The conversation that ends with `question`. Never fails: what was not read is said.
+        `show` is told what takes long."""
+        in_channel = question.channel if question.surface == "channel" else None
+        self._names.ask_for(workspace, question.user, in_channel)  # beside the thread
+        history, notes = await self._history(workspace, question, show)
+        material = await self._material(history, question, workspace)
         kept = material.within(self._context_tokens)
-        people, reading = await asyncio.gather(
-            self._people(workspace, question, mentioned(kept, material)),
-            self._files.read(workspace, [line.files for line in (*kept.lines, material.asked)]),
-        )
+        read = [material.asked] if material.is_background else [*kept.lines, material.asked]
+        files = [line.files for line in read]
+        async with _said_after(FILES_SHOWN_AFTER_S, self._files.named(files), show):
+            named, reading = await asyncio.gather(
+                self._named(workspace, question, mentioned(kept, material)),
+                self._files.read(
+                    workspace,
+                    files,
+                    left_out=[line.files for line in kept.left_out],
+                    unasked=[line.files for line in kept.lines] if material.is_background else [],
+                ),
+            )
         notes += reading.notes
 
-        def less(halved: bool, without_files: bool) -> list[Message]:
+        async def less(halved: bool, without_files: bool) -> list[Message]:
             most = min(self._context_tokens, material.size) // 2
             lines = material.within(most) if halved else kept
             files = reading.unseen() if without_files else reading
-            return compose(lines, material, people, files)
+            return await compose(lines, material, named, files)
 
-        messages = compose(kept, material, people, reading)
+        messages = await compose(kept, material, named, reading)
         return Conversation(messages, notes, unsettled(workspace, history.messages, question), less)
 
-    async def _history(self, reader: Reader, workspace: Workspace, question: Question) -> None:
-        if question.thread_ts is not None and question.thread_ts != question.ts:
-            await reader.thread(question.thread_ts)
-        elif question.surface == "direct" and question.thread_ts is None:
+    async def _history(
+        self, workspace: Workspace, question: Question, show: Callable[[str], None]
+    ) -> tuple[History, list[str]]:
+        """What was read, and the notes about what was not."""
+        reader = Reader(
+            workspace,
+            question,
+            lambda: self._slot(question),
+            self._context_tokens,
+            on_long=lambda: show(READING_LONG_THREAD),
+        )
+        in_thread = question.thread_ts is not None and question.thread_ts != question.ts
+        unread = UNREAD_THREAD
+        notes: list[str] = []
+        try:
+            async with (
+                asyncio.timeout(READ_TIMEOUT_S),
+                _said_after(THREAD_SHOWN_AFTER_S, READING_THREAD, show),
+            ):
+                if in_thread:
+                    await reader.thread(str(question.thread_ts))
+                elif question.surface == "direct":
+                    if question.thread_ts is None:
+                        await reader.direct(lambda: self._has_start(reader, workspace, question))
+                elif self._channel_background:
+                    unread = UNREAD_CHANNEL
+                    await reader.channel(self._channel_background)
+        except (SlackError, TimeoutError) as error:
+            self._unread(question, error)
+            notes.append(HALF_READ_THREAD if reader.history.messages else unread)
+        else:
+            notes += [HALF_READ_THREAD] if reader.is_short else []
+        if question.files is None and question.ts not in reader.history.messages:
+            notes.append(UNSEEN_FILES)
+        return reader.history, notes
 
-            def is_start(history: History) -> bool:
-                lines = lines_before(workspace, history.messages, question)
-                begun = self._since_the_start(lines, question, workspace.identity)
-                return len(begun) < len(lines)
+    async def _has_start(self, reader: Reader, workspace: Workspace, question: Question) -> bool:
+        lines = await lines_before(workspace, reader.history.messages, question)
+        return len(self._since_the_start(lines, question, workspace.identity)) < len(lines)
 
-            await reader.direct(is_start)
-
-    def _material(self, history: History, question: Question, workspace: Workspace) -> Material:
+    async def _material(
+        self, history: History, question: Question, workspace: Workspace
+    ) -> Material:
         identity = workspace.identity
-        lines: Sequence[Line] = lines_before(workspace, history.messages, question)
+        lines: Sequence[Line] = await lines_before(workspace, history.messages, question)
         if question.surface == "direct":
             lines = self._since_the_start(lines, question, identity)
-        has_root = bool(lines) and lines[0].ts == question.thread_ts
+        is_background = question.surface == "channel" and question.thread_ts in (None, question.ts)
+        if is_background:  # the bot's own words there answer others
+            others = [line for line in lines if not line.own]
+            lines = others[max(0, len(others) - self._channel_background) :]
         unread_at = None
         if history.gap_after is not None:
             unread_at = sum(line.ts <= history.gap_after for line in lines)
         files = question.files
         if files is None:  # an app_mention does not say, its message in the thread does
             files = files_of(history.messages.get(question.ts, {}))
-        return Material(question, identity, lines, has_root, unread_at, history.gap, files)
+        return Material(
+            question,
+            identity,
+            lines,
+            has_root=bool(lines) and lines[0].ts == question.thread_ts,
+            is_background=is_background,
+            unread_at=unread_at,
+            unread=history.gap,
+            files=files,
+        )
 
     def _since_the_start(
         self, lines: Sequence[Line], question: Question, identity: Identity
@@ -146,14 +208,16 @@ class Conversations:
             later = at
         return kept[::-1]
 
-    async def _people(
-        self, workspace: Workspace, question: Question, users: Sequence[str]
-    ) -> dict[str, Person]:
-        """Who they are; who asks alone, and nobody else is named, is not waited for."""
-        if list(users) == [question.user]:
-            person = self._names.known(question.team, question.user)
-            return {question.user: person} if person is not None else {}
-        return await self._names.look_up(workspace, users)
+    async def _named(self, workspace: Workspace, question: Question, users: Sequence[str]) -> Named:
+        """How those `users` and the channel are called. Who asks alone, and nobody else is named,
+        is hardly waited for: then the names are there for the next question."""
+        is_alone = list(users) == [question.user]
+        timeout_s = ASKER_TIMEOUT_S if is_alone else NAMES_TIMEOUT_S
+        people = self._names.people(workspace, users, timeout_s)
+        if question.surface == "direct":
+            return Named(await people)
+        channel = self._names.channel(workspace, question.channel, ASKER_TIMEOUT_S)
+        return Named(*await asyncio.gather(people, channel))
 
     async def _slot(self, question: Question) -> None:
         if not await self._pacer.read(question.team, READ_SLOT_TIMEOUT_S):
@@ -166,6 +230,20 @@ class Conversations:
         logs.warning(log, "thread_unread", code=code)
 
 
+@asynccontextmanager
+async def _said_after(
+    seconds: float, status: str | None, show: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Show `status` if what is done meanwhile takes longer than that."""
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(seconds, show, status) if status is not None else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
 def _seconds(ts: str) -> int:
     return int(ts.partition(".")[0])
 
@@ -173,7 +251,11 @@ def _seconds(ts: str) -> int:
 __all__ = [
     "HALF_READ_THREAD",
     "MARKING",
+    "READING_LONG_THREAD",
+    "READING_THREAD",
+    "UNREAD_CHANNEL",
     "UNREAD_THREAD",
+    "UNSEEN_FILES",
     "Conversation",
     "Conversations",
     "is_new_start",

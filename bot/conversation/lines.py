@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bot import blocks
+from bot.conversation import budget
 from bot.conversation.names import one_line
+from bot.conversation.pieces import in_pieces
 from bot.conversation.text import bot_name_of, mrkdwn_of
 from bot.files import files_of
 from bot.slack import Mark, SlackFile, SlackMessage, Workspace
@@ -28,6 +30,11 @@ class Line:
     speaker: str | None = None
     bot_name: str | None = None
     files: tuple[SlackFile, ...] = ()
+    size: int = field(init=False)
+    """About how many tokens it is."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", budget.tokens(self.text) + budget.LINE_TOKENS)
 
 
 @dataclass(slots=True)
@@ -40,7 +47,7 @@ class _Reply:
     settled: bool
 
 
-def lines_before(
+async def lines_before(
     workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
 ) -> list[Line]:
     """What was said before the question, oldest first. ts are strings of one shape: they sort.
@@ -51,7 +58,7 @@ def lines_before(
     """
     found: list[Line] = []
     replies: dict[TurnKey, _Reply] = {}
-    for ts, message in sorted(history.items()):
+    async for ts, message in in_pieces(sorted(history.items())):
         subtype = message.get("subtype")
         if subtype is not None and subtype not in SAID:
             continue

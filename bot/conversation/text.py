@@ -13,6 +13,10 @@ from bot.slack import SlackMessage
 CARD_CHARACTERS: Final = 12_000
 """Of what an app's card, or everything that is attached to a message, adds to it."""
 
+CUT_TEXT_CHARACTERS: Final = 3_000
+"""A text of that length may be only the beginning of what the blocks say."""
+
+NEW_START_CHARACTERS: Final = 200
 NEW_START: Final = re.compile(
     r"(?:please )?(?:(?:start|begin) )?(?:a )?new (?:conversation|chat|topic)[.!]*"
     r"|(?:let's )?start over[.!]*",
@@ -20,11 +24,14 @@ NEW_START: Final = re.compile(
 )
 
 _ENTITY = re.compile(r"<([^<>\n]+)>")
+_ESCAPED_ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)[^<>\n]*?)&gt;")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _MARK = re.compile(
     r"[\s*_#`~|]*(?:"
     r"[\[【〔〖⟦][^\]】〕〗⟧]{0,200}?"  # a bracket with a time in it, or words that the bot uses
     r"(?:\d{1,2}[:.h]\d{2}|…|\.\.\.|\(bot\)|left out|from the bot)"
+    r"|\[(?:end of the )?background\b"
+    r"|\[attached(?:,| image)?[^:\]]{0,40}:"
     r"|\[[^\]]{2,120}\][*_`~]*(?:[ \t]+\S|[ \t]*:)"
     r"|(?:human|assistant|user|system|claude)[*_`~ \t]*:"
     r")",
@@ -73,6 +80,8 @@ def _poses(line: str) -> bool:
 
 def is_new_start(text: str, bot_user_id: str) -> bool:
     """Whether somebody asks, with nothing else, to begin a new conversation."""
+    if len(text) > NEW_START_CHARACTERS:
+        return False
     return NEW_START.fullmatch(" ".join(plain_text(text, bot_user_id, str).split())) is not None
 
 
@@ -81,13 +90,20 @@ def mrkdwn_of(message: SlackMessage) -> str:
     (an app's `text` is often only the notification), and what is attached."""
     said = str(message.get("text") or "")
     found = message.get("blocks")
-    # The blocks of a person's message repeat its text; those of an app need not.
-    if isinstance(found, list) and (message.get("bot_id") is not None or not said.strip()):
-        shown = markdown.escape(blocks.to_text(found))[:CARD_CHARACTERS]
-        said = shown if len(shown) > len(said) else said
+    # The blocks of a person's message repeat its text, unless that was cut; an app's need not.
+    is_app, is_cut = message.get("bot_id") is not None, len(said) >= CUT_TEXT_CHARACTERS
+    if isinstance(found, list) and (is_app or is_cut or not said.strip()):
+        shown = _mrkdwn(blocks.to_text(found))
+        shown = shown if is_cut else shown[:CARD_CHARACTERS]
+        said = shown if len(shown) > len(said) * (1.0 if is_app else 1.2) else said
     attached = message.get("attachments")
     cards = blocks.attachments_to_mrkdwn(attached) if isinstance(attached, list) else ""
     return "\n".join(part for part in (said, cards[:CARD_CHARACTERS]) if part.strip())
+
+
+def _mrkdwn(text: str) -> str:
+    """The words of blocks, escaped; what stands for a person, a channel or a link stays live."""
+    return _ESCAPED_ENTITY.sub(r"<\1>", markdown.escape(text))
 
 
 def bot_name_of(message: SlackMessage) -> str:

@@ -5,6 +5,7 @@
         else the newest: guess since when there are as many messages as are wanted, and ask for
         those; a window with more than one page in it is narrowed, one with too few is widened
     direct message: page by page backwards, to a long silence or a new start
+    channel: one page backwards, as background of a mention outside a thread
 
 conversations.replies gives the oldest first, so the newest of a long thread have to be aimed at
 (docs.slack.dev/reference/methods/conversations.replies). Apps that are sold outside Slack's
@@ -29,6 +30,7 @@ DIRECT_CALLS: Final = 3
 DIRECT_PAGE: Final = 200
 MARGIN: Final = 1.25
 """How many more messages are read than seem to fit the budget."""
+SAMPLE: Final = 100
 AIM: Final = 0.8
 """The share of a page that a window should fill: with more in it, its newest are not on it."""
 WIDER: Final = 8.0
@@ -58,6 +60,8 @@ class Reader:
         question: Question,
         slot: Callable[[], Awaitable[None]],
         context_tokens: int,
+        *,
+        on_long: Callable[[], None],
     ) -> None:
         self.history = History()
         self.is_short = False
@@ -66,12 +70,13 @@ class Reader:
         self._question = question
         self._slot = slot
         self._context_tokens = context_tokens
+        self._on_long = on_long
         self._calls = 0
         # What came after a question that is answered again is not part of it. Otherwise the later
         # messages of an earlier reply may be newer than the question.
         self._latest = question.ts if question.run else None
 
-    async def direct(self, is_start: Callable[[History], bool]) -> None:
+    async def direct(self, is_start: Callable[[], Awaitable[bool]]) -> None:
         """The direct message up to the question, until `is_start`. Raises as `_slot` and Slack."""
         cursor: str | None = None
         for _ in range(DIRECT_CALLS):
@@ -83,8 +88,16 @@ class Reader:
                 cursor=cursor,
             )
             self.history.add(page)
-            if cursor is None or is_start(self.history):
+            if cursor is None or await is_start():
                 return
+
+    async def channel(self, most: int) -> None:
+        """The last messages outside threads before the question. Raises as `_slot` and Slack."""
+        await self._slot()
+        page, _ = await self._workspace.history_page(
+            self._question.channel, latest=self._question.ts, limit=most + 1
+        )
+        self.history.add(page)
 
     async def thread(self, root_ts: str) -> None:
         """The thread, or its root and its newest messages. Raises as `_slot` and Slack."""
@@ -93,6 +106,7 @@ class Reader:
         read = [message for message in page if str(message.get("ts")) != root_ts]
         if is_all or not read:
             return
+        self._on_long()
         self.history.gap_after = str(read[-1].get("ts"))
         replies = _number(page[0].get("reply_count"))
         self.history.gap = max(0, replies - len(read))
@@ -106,10 +120,11 @@ class Reader:
             await self._backwards(root_ts, wanted, left, max(latest, self._question.ts))
 
     def _wanted(self, read: Sequence[SlackMessage]) -> int:
-        """How many messages fill the budget, if the others are like these."""
-        texts = (str(message.get("text") or "") for message in read)
+        """How many messages fill the budget, if the others are like some of these."""
+        some = read[:: len(read) // SAMPLE + 1]
+        texts = (str(message.get("text") or "") for message in some)
         size = sum(budget.tokens(text) + budget.LINE_TOKENS for text in texts)
-        return int(self._context_tokens * len(read) / size * MARGIN) + 1
+        return int(self._context_tokens * len(some) / size * MARGIN) + 1
 
     async def _forwards(self, root_ts: str) -> None:
         history = self.history

@@ -38,6 +38,7 @@ NAMED: Final = 10
 """More than so many files that were not read are only counted."""
 
 TOO_MANY: Final = f"I read only the {FILES} newest files"
+TOO_FAR_BACK: Final = "it is further back in the thread than I read"
 TOO_MUCH: Final = "together the files are more than I can read at once"
 TOO_BUSY: Final = "I am busy with too many large files at this moment"
 TOO_SLOW: Final = "reading took too long"
@@ -45,9 +46,11 @@ UNREADABLE: Final = "I could not read it"
 
 
 def files_of(message: Mapping[str, Any]) -> tuple[SlackFile, ...]:
-    """The files of a message, as an event or history shows it."""
-    found = message.get("files")
-    files = found if isinstance(found, list) else []
+    """The files of a message, and of one that it shares, as an event or history shows them."""
+    shared = message.get("attachments")
+    holders = [message, *(shared if isinstance(shared, list) else [])]
+    found = [one.get("files") for one in holders if isinstance(one, Mapping)]
+    files = [file for some in found if isinstance(some, list) for file in some]
     return tuple(file for file in files if isinstance(file, dict))
 
 
@@ -69,6 +72,8 @@ class Reading:
     """By the id of the file."""
     unread: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Name and reason by the id of the file."""
+    unasked: dict[str, str] = field(default_factory=dict)
+    """Names of those that nobody asked about, by the id of the file."""
     cut: list[str] = field(default_factory=list)
     """The names of those of which only the beginning was read."""
 
@@ -83,13 +88,14 @@ class Reading:
         ids = dict.fromkeys(str(file.get("id")) for file in files)
         read = [self.attachments[one].name for one in ids if one in self.attachments]
         unread = [self.unread[one][0] for one in ids if one in self.unread]
+        unread += [self.unasked[one] for one in ids if one in self.unasked]
         told = [("Attached", read), ("Attached, but not readable", unread)]
         return [f"[{words}: {', '.join(names[:NAMED])}]" for words, names in told if names]
 
     def unseen(self) -> Reading:
         """The same for a Claude that gets none of them."""
         names = {one: (attachment.name, "") for one, attachment in self.attachments.items()}
-        return Reading(unread=names | self.unread)
+        return Reading(unread=names | self.unread, unasked=self.unasked)
 
     @property
     def notes(self) -> list[str]:
@@ -141,10 +147,27 @@ class Files:
         self._fetching = asyncio.Semaphore(FETCHING)
         self._held_bytes = 0
 
-    async def read(self, workspace: Workspace, messages: Sequence[Sequence[SlackFile]]) -> Reading:
+    def named(self, messages: Sequence[Sequence[SlackFile]]) -> str | None:
+        """What to show while the files of `messages` are read; None if there are none to read."""
+        names = [kinds.name_of(file) for file in _by_id(messages).values() if not _refusal(file)]
+        if not names:
+            return None
+        others = min(len(names), FILES) - 1
+        more = f" and {others} more file{'s' if others > 1 else ''}" if others else ""
+        return f"Reading {names[0]}{more}…"
+
+    async def read(
+        self,
+        workspace: Workspace,
+        messages: Sequence[Sequence[SlackFile]],
+        *,
+        left_out: Sequence[Sequence[SlackFile]] = (),
+        unasked: Sequence[Sequence[SlackFile]] = (),
+    ) -> Reading:
         """Read the files of `messages` (oldest message first): the newest, within the limits on
-        number, size and time."""
-        newest = {str(file.get("id")): file for files in reversed(messages) for file in files}
+        number, size and time. Those of messages that were `left_out` are only named, and those that
+        nobody asked about only to Claude."""
+        newest = _by_id(messages)
         reading, room = Reading(), _Room()
         waiting: list[tuple[str, SlackFile]] = []
         for file_id, file in newest.items():
@@ -153,6 +176,12 @@ class Files:
                 waiting.append((file_id, file))
             else:
                 reading.unread[file_id] = (kinds.name_of(file), reason)
+        for file_id, file in _by_id(left_out).items():
+            if file_id not in newest:
+                reading.unread[file_id] = (kinds.name_of(file), TOO_FAR_BACK)
+        for file_id, file in _by_id(unasked).items():
+            if file_id not in newest:
+                reading.unasked[file_id] = kinds.name_of(file)
         ends_at = asyncio.get_running_loop().time() + READ_TIMEOUT_S
         while waiting:
             together, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
@@ -233,6 +262,11 @@ class Files:
             raise FileUnread(
                 kinds.DELETED if error.code in ("file_not_found", "file_deleted") else UNREADABLE
             ) from error
+
+
+def _by_id(messages: Sequence[Sequence[SlackFile]]) -> dict[str, SlackFile]:
+    """The files, those of the newest message first."""
+    return {str(file.get("id")): file for files in reversed(messages) for file in files}
 
 
 def _needs_look(file: SlackFile) -> bool:

@@ -245,6 +245,16 @@ class Workspace:
         """The content of a file, of at most `max_bytes`. Raises FileUnread with the reason."""
         return await self._downloads.content(file, max_bytes)
 
+    async def channel_name(self, channel: str) -> str:
+        """How a channel is called, "" for a conversation without a name of its own."""
+        response = await call(
+            "conversations.info", lambda: self._reads.conversations_info(channel=channel)
+        )
+        found = response.get("channel")
+        if not isinstance(found, Mapping) or found.get("is_mpim") or found.get("is_im"):
+            return ""
+        return str(found.get("name") or "")
+
     async def person(self, user: str) -> Person:
         """Who somebody is: display name, else real name, else the id; and their time zone now."""
         response = await call("users.info", lambda: self._reads.users_info(user=user))

@@ -33,7 +33,6 @@ from bot.turns.means import Means
 log = logging.getLogger(__name__)
 
 THINKING_EVERY_S: Final = 20.0
-READING_AFTER_S: Final = 1.0
 GO_ON: Final = (
     "Your reply above was cut off because it reached its maximum length. Go on exactly where it "
     "ends, without repeating anything of it and without any remark about the interruption."
@@ -80,7 +79,10 @@ class Answer:
             place = self._means.places.place(self._question, live.wait_in_line)
             await held.enter_async_context(place)
             live.begin(self._beginning)
-            conversation = await self._read(live)
+            await self._find_files(live)
+            conversation = await self._means.conversations.read(
+                live.workspace, self._question, live.status
+            )
             on_unsettled(conversation.unsettled)
             if not has_words and not _has_attachments(conversation.messages[-1:]):
                 return End(Outcome.COMPLETE, " ".join(conversation.notes))
@@ -95,21 +97,6 @@ class Answer:
         except Exception:
             log.exception("turn_failed")
             return end.failed(sentences.UNEXPECTED)
-
-    async def _read(self, live: LiveMessage) -> Conversation:
-        """The conversation; the reply says so where reading it takes long."""
-        if await self._find_files(live):
-            live.status(sentences.READING_FILES)
-        reading = asyncio.create_task(self._show_reading(live))
-        try:
-            return await self._means.conversations.read(live.workspace, self._question)
-        finally:
-            reading.cancel()
-
-    async def _show_reading(self, live: LiveMessage) -> None:
-        await self._means.clock.sleep(READING_AFTER_S)
-        if not self._question.files:
-            live.status(sentences.READING)
 
     async def _find_files(self, live: LiveMessage) -> bool:
         """Whether files came with the question; they are part of it from now on."""
@@ -143,9 +130,9 @@ class Answer:
                 before, with_files = messages, _has_attachments(messages)
                 if not halved and isinstance(error, ConversationTooLong):
                     halved = True
-                    messages = conversation.less(halved, False)
+                    messages = await conversation.less(halved, False)
                 if messages == before and with_files:
-                    messages = conversation.less(halved, True)
+                    messages = await conversation.less(halved, True)
                     conversation.notes.append(sentences.REJECTED_FILES)
                 if self.written or messages == before:
                     raise
@@ -185,8 +172,6 @@ class Answer:
 
     def _ended(self, live: LiveMessage, done: Done, conversation: Conversation) -> End:
         notes = [*conversation.notes]
-        if self._question.files is None and self._question.thread_ts in (None, self._question.ts):
-            notes.append(sentences.UNSEEN_FILES)
         written = self.written
         match done.stop_reason:
             case "max_tokens":

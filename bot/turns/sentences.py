@@ -9,9 +9,6 @@ from bot.errors import BotError
 HINT: Final = "Hi! Mention me together with a question, and I will answer here."
 HINT_DIRECT: Final = "Hi! Write me a question, and I will answer it here."
 NEW_CONVERSATION: Final = "A new conversation: I no longer look at what we wrote before."
-READING: Final = "Reading the thread…"
-READING_FILES: Final = "Reading the attached files…"
-UNSEEN_FILES: Final = "I could not find out whether files came with your message."
 REJECTED_FILES: Final = "Claude did not accept the attached files, so it saw only the text."
 THOUGHT_TOO_LONG: Final = (
     "Claude used up the whole length of a reply for thinking. Please ask for something smaller."

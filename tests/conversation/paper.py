@@ -52,6 +52,7 @@ class PaperWorkspace(Workspace):
         self.calls = 0
         self.fails_after: int | None = None
         self.looked_up: list[str] = []
+        self.shown: list[str] = []
 
     async def thread_page(
         self,
@@ -90,6 +91,9 @@ class PaperWorkspace(Workspace):
         self.looked_up.append(user)
         return Person(user.lower(), 3_600)
 
+    async def channel_name(self, channel: str) -> str:
+        return "plans"
+
     def _count(self) -> None:
         if self.fails_after is not None and self.calls >= self.fails_after:
             raise SlackError("conversations.replies", "internal_error")
@@ -113,7 +117,7 @@ async def read(
         pacer, Files(pacer), context_tokens=context_tokens, dm_gap_hours=4
     )
     try:
-        return await conversations.read(workspace, asked)
+        return await conversations.read(workspace, asked, workspace.shown.append)
     finally:
         await conversations.close()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from bot import blocks
-from bot.conversation import HALF_READ_THREAD, MARKING, plain_text
+from bot.conversation import HALF_READ_THREAD, MARKING, READING_THREAD, plain_text
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
@@ -41,9 +42,8 @@ def test_slacks_text_reads_as_a_person_reads_it(text: str, plain: str) -> None:
 
 
 async def test_of_a_long_thread_the_newest_part_goes_along(world: World) -> None:
-    root = await world.slack.say(world.bob, world.general, "the root " + prose(3_000))
-    for number in range(130):
-        await world.slack.say(world.bob, world.general, f"note {number}", thread_ts=root)
+    notes = [f"note {number}" for number in range(130)]
+    root = world.past_thread(notes, root="the root " + prose(3_000))
     async with world.bot(context_tokens=1_000):
         world.claude.script(Reply(text="Read."))
         await world.ask("what now?", thread_ts=root)
@@ -56,10 +56,7 @@ async def test_of_a_long_thread_the_newest_part_goes_along(world: World) -> None
 
 
 async def test_a_thread_of_several_pages_is_read_whole(world: World, bot: Server) -> None:
-    root = await world.slack.say(world.bob, world.general, "page one")
-    for number in range(1_100):
-        await world.slack.say(world.bob, world.general, f"n{number}", thread_ts=root)
-    world.slack.events_url = f"http://127.0.0.1:{bot.port}/slack/events"
+    root = world.past_thread([f"n{number}" for number in range(1_100)], root="page one")
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
     await world.until_shown("Read.", root, timeout_s=20)
@@ -71,9 +68,7 @@ async def test_a_thread_of_several_pages_is_read_whole(world: World, bot: Server
 async def test_a_thread_that_breaks_off_in_reading_is_used_as_far_as_it_came_and_said(
     world: World, bot: Server
 ) -> None:
-    root = await world.slack.say(world.bob, world.general, "page one")
-    for number in range(1_100):
-        await world.slack.say(world.bob, world.general, f"n{number}", thread_ts=root)
+    root = world.past_thread([f"n{number}" for number in range(1_100)], root="page one")
     fault = Fault(method="conversations.replies", kind="error", error="internal_error", skip=1)
     world.slack.fault(fault)
     world.claude.script(Reply(text="Read."))
@@ -105,12 +100,14 @@ async def test_a_name_cannot_look_like_another_speaker(world: World, bot: Server
     assert content.startswith("[x) do this (ada] hello")
 
 
+@pytest.mark.usefixtures("small_messages")
 async def test_our_own_long_reply_is_read_back_whole(world: World, bot: Server) -> None:
-    text = prose(12_000)
+    text = prose(2_000)
     world.claude.script(Reply(text=text), Reply(text="Yes."))
     ts = await world.ask("long")
     await world.until_shown(text, ts)
     await world.idle()
+    assert len(world.replies(ts)) > 1
     await world.ask("and?", thread_ts=ts)
     await world.idle()
     turns = world.claude.requests[-1].body["messages"]
@@ -118,6 +115,7 @@ async def test_our_own_long_reply_is_read_back_whole(world: World, bot: Server) 
     assert turns[1]["content"].split() == text.split()
 
 
+@pytest.mark.usefixtures("small_messages")
 async def test_a_failed_reply_is_not_part_of_the_conversation(world: World, bot: Server) -> None:
     world.claude.script(Reply(status=401, error_type="authentication_error"), Reply(text="Fine."))
     ts = await world.ask("one")
@@ -136,7 +134,7 @@ async def test_other_apps_are_named_as_such_and_their_cards_are_read(
     await world.ask("what was deployed?", thread_ts=root)
     await world.idle()
     content = before_the_aside(world.claude.requests[-1].body["messages"][0])
-    assert "[claude (bot)] Deployed *v2*" in content
+    assert "[Deploys (bot)] Deployed *v2*" in content
 
 
 def test_blocks_are_read_as_markdown() -> None:
@@ -187,10 +185,8 @@ def test_our_notices_are_left_out_of_what_we_said() -> None:
 
 
 async def test_of_five_thousand_messages_the_newest_are_read_in_few_calls(world: World) -> None:
-    root = await world.slack.say(world.bob, world.general, "the root")
-    for number in range(5_000):
-        text = f"note {number} {'and some words ' * 10}"
-        await world.slack.say(world.bob, world.general, text, thread_ts=root)
+    words = "and some words " * 10
+    root = world.past_thread([f"note {number} {words}" for number in range(5_000)])
     async with world.bot():
         world.claude.script(Reply(text="Read."))
         await world.ask("what now?", thread_ts=root)
@@ -203,9 +199,7 @@ async def test_of_five_thousand_messages_the_newest_are_read_in_few_calls(world:
 async def test_a_conversation_that_claude_finds_too_long_is_halved_and_nobody_told(
     world: World, bot: Server
 ) -> None:
-    root = await world.slack.say(world.bob, world.general, "the root")
-    for number in range(100):
-        await world.slack.say(world.bob, world.general, f"note {number}", thread_ts=root)
+    root = world.past_thread([f"note {number}" for number in range(100)])
     refusal = Reply(
         status=400,
         error_type="invalid_request_error",
@@ -230,6 +224,7 @@ async def test_what_is_too_long_twice_is_said(world: World, bot: Server) -> None
     assert len(world.claude.requests) == 2
 
 
+@pytest.mark.usefixtures("small_messages")
 async def test_a_new_conversation_is_begun_without_claude(world: World, bot: Server) -> None:
     world.claude.script(Reply(text="One."), Reply(text="Two."))
     await world.ask("first", channel=world.dm)
@@ -244,12 +239,15 @@ async def test_a_new_conversation_is_begun_without_claude(world: World, bot: Ser
     assert before_the_aside(turn) == "second"
 
 
-async def test_a_thread_that_takes_long_to_read_says_so(world: World, bot: Server) -> None:
-    root = await world.slack.say(world.bob, world.general, "the root")
-    world.slack.fault(Fault(method="conversations.replies", kind="delay", seconds=1.6))
+async def test_a_thread_that_takes_long_to_read_says_so(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.conversation.THREAD_SHOWN_AFTER_S", 0.05)
+    root = world.past_thread([])
+    world.slack.fault(Fault(method="conversations.replies", kind="delay", seconds=0.6))
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
-    await world.until_says("Reading the thread…", root)
+    await world.until_says(READING_THREAD, root)
     await world.until_shown("Read.", root)
 
 
@@ -265,13 +263,39 @@ async def test_the_note_about_the_asker_is_outside_of_what_is_cached(
     assert body["system"].endswith(MARKING), "the same for everybody"
 
 
-async def test_who_asks_is_named_without_waiting_for_the_name(world: World, bot: Server) -> None:
-    world.slack.fault(Fault(method="users.info", kind="delay", seconds=0.3))
-    world.claude.script(Reply(text="Hi.", first_token_s=0.6), Reply(text="Hi again."))
+@pytest.mark.usefixtures("small_messages")
+async def test_who_asks_is_hardly_waited_for(world: World, bot: Server) -> None:
+    world.slack.fault(Fault(method="users.info", kind="delay", seconds=0.6))
+    world.claude.script(Reply(text="Hi.", first_token_s=0.8), Reply(text="Hi again."))
     ts = await world.ask("hello")
     await world.until_shown("Hi.", ts)
-    assert "asked in a channel" in world.claude.requests[-1].last_user_text
+    assert "asked in the channel #general" in world.claude.requests[-1].last_user_text
     await world.ask("again", thread_ts=ts)
     await world.idle()
-    assert "asked by ada in a channel" in world.claude.requests[-1].last_user_text
+    assert "asked by ada in the channel #general" in world.claude.requests[-1].last_user_text
     assert world.slack.count("users.info") == 1
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_who_asks_and_where_is_known_at_once(world: World, bot: Server) -> None:
+    lin = world.slack.add_user("Lin", tz="Asia/Tokyo")
+    ts = await world.slack.say(lin, world.secret, "<@U0BOT> what day is it?")
+    await world.idle()
+    at = datetime.fromtimestamp(float(ts), timezone(timedelta(hours=9)))
+    when = f"{at:%A}, {at.day} {at:%B %Y, %H:%M} where they are"
+    note = f"[From the bot: asked by lin in the channel #secret on {when}"
+    assert note in world.claude.requests[-1].last_user_text
+    await world.slack.say(lin, world.secret, "<@U0BOT> and now?")
+    await world.idle()
+    assert world.slack.count("conversations.info") == world.slack.count("users.info") == 1
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_without_its_scope_the_name_of_the_channel_is_left_out(world: World) -> None:
+    world.slack.settings.scopes -= {"channels:read"}
+    async with world.bot():
+        for text in ("hello", "again"):
+            await world.ask(text)
+            await world.idle()
+    assert "asked by ada in a channel on" in world.claude.requests[-1].last_user_text
+    assert world.slack.count("conversations.info") == 1
