@@ -198,11 +198,15 @@ async def test_a_message_with_a_file_and_no_text_is_a_question(world: World, bot
     assert (document["source"]["data"], text["text"]) == ("hello", "[Attached: a.txt]")
 
 
-async def mention(world: World, text: str, *attached: File) -> dict[str, dict[str, Any]]:
+async def mention(
+    world: World, text: str, *attached: File, thread_ts: str | None = None
+) -> dict[str, dict[str, Any]]:
     """A mention whose two events Slack has not delivered yet: its bodies by type."""
     url, world.slack.events_url = world.slack.events_url, None
     world.slack.settings.retry_delays_s = ()
-    await world.slack.say(world.ada, world.general, f"<@U0BOT> {text}", files=list(attached))
+    await world.slack.say(
+        world.ada, world.general, f"<@U0BOT> {text}", files=list(attached), thread_ts=thread_ts
+    )
     await world.until(lambda: len(world.slack.deliveries) >= 2)
     world.slack.events_url = url
     bodies = {body["event"]["type"]: body for body in world.slack.events[-2:]}
@@ -241,6 +245,16 @@ async def test_a_mention_whose_twin_does_not_come_is_read_once(world: World, bot
     assert world.slack.count("conversations.replies") == 1
 
 
+async def test_in_a_thread_a_mention_finds_its_files_there(world: World, bot: Server) -> None:
+    root = world.past_thread(["a note"])
+    attached = world.slack.add_file("a.txt", b"hello")
+    bodies = await mention(world, "look", attached, thread_ts=root)
+    await world.slack.deliver(bodies["app_mention"])
+    await bot.idle()
+    assert documents(world) == {"a.txt": "hello"}
+    assert world.slack.count("conversations.replies") == 1
+
+
 async def test_files_that_cannot_be_known_of_are_mentioned(world: World, bot: Server) -> None:
     bodies = await mention(world, "look", world.slack.add_file("a.txt", b"hello"))
     world.slack.fault(Fault(method="conversations.replies", kind="error", error="not_in_channel"))
@@ -256,6 +270,44 @@ async def test_files_of_the_thread_go_along_with_their_messages(world: World, bo
     await world.slack.say(world.ada, world.general, "<@U0BOT> ?", thread_ts=root, files=[second])
     await world.idle()
     assert documents(world) == {"first.txt": "one", "second.txt": "two"}
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_the_next_question_begins_with_what_was_cached(world: World, bot: Server) -> None:
+    file = world.slack.add_file("a.txt", b"one")
+    ts = await world.slack.say(world.ada, world.general, "<@U0BOT> what?", files=[file])
+    await world.idle()
+    await world.ask("and?", thread_ts=ts)
+    await world.idle()
+    first, second = (request.body["messages"][0]["content"] for request in world.claude.requests)
+    *cached, aside = first
+    assert cached[-1].pop("cache_control") and "From the bot" in aside["text"]
+    assert second == cached
+
+
+async def test_a_file_of_a_shared_message_is_read(world: World, bot: Server) -> None:
+    root = world.past_thread(["look at this"])
+    note = world.slack.messages(world.general, thread_ts=root)[1]
+    described = described_file(world, world.slack.add_file("a.txt", b"hello"))
+    note.attachments = [{"is_share": True, "text": "the plan", "files": [described]}]
+    await world.ask("?", thread_ts=root)
+    await world.idle()
+    assert documents(world) == {"a.txt": "hello"}
+
+
+async def test_a_file_that_takes_long_says_so(
+    world: World, bot: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    answer = """print('{"media_type": "application/pdf", "pages": 1, "as_it_is": true}')"""
+    put_in_place(tmp_path, monkeypatch, wait + answer)
+    files = [world.slack.add_file(name, pdf(), "application/pdf") for name in ("a.pdf", "b.pdf")]
+    await world.slack.say(world.ada, world.dm, "?", files=files)
+    await world.until_says("Reading a.pdf and 1 more file…", channel=world.dm)
+    go.touch()
+    await world.idle()
+    assert "Reading" not in world.replies(channel=world.dm)[-1].shown
 
 
 # --- what is not read, and why ----------------------------------------------------------------
@@ -369,6 +421,17 @@ async def test_of_many_files_the_newest_ten_are_read(world: World, bot: Server) 
     assert len(documents(world)) == files.FILES
     names = ", ".join(f"n{number}.txt" for number in range(10, 15))
     assert f"Not read: {names} ({files.TOO_MANY})." in shown
+
+
+async def test_files_further_back_than_the_conversation_goes_are_named(world: World) -> None:
+    root = world.past_thread(["words " * 100] * 30)
+    early = world.slack.messages(world.general, thread_ts=root)[1]
+    early.files = [described_file(world, world.slack.add_file("a.txt", b"hello"))]
+    async with world.bot(context_tokens=1_000):
+        world.claude.script(Reply(text="I see."))
+        await world.ask("?", thread_ts=root)
+        await world.idle()
+    assert f"Not read: a.txt ({files.TOO_FAR_BACK})." in world.replies(root)[-1].shown
 
 
 async def test_together_they_may_not_be_too_large(
