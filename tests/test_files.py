@@ -654,10 +654,13 @@ async def test_a_worker_gets_no_environment_and_little_memory(
 # --- when Claude does not take them ------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, "invalid_request_error"), (413, "request_too_large")]
+)
 async def test_a_request_that_is_refused_with_files_is_made_without_them(
-    world: World, bot: Server
+    world: World, bot: Server, status: int, error: str
 ) -> None:
-    refused = Reply(status=400, error_type="invalid_request_error")
+    refused = Reply(status=status, error_type=error)
     world.claude.script(refused, Reply(text="Fine."))
     file = world.slack.add_file("a.pdf", pdf(), "application/pdf")
     await world.slack.say(world.ada, world.dm, "and?", files=[file])
