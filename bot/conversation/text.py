@@ -45,8 +45,7 @@ def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> st
     The bot's own mention is removed where it only addresses the bot (at either end), and named
     where it is part of the sentence. docs.slack.dev/messaging/formatting-message-text
     """
-    own = rf"<@{re.escape(bot_user_id)}(?:\|[^>]*)?>"
-    trimmed = re.sub(rf"^(?:\s*{own}[,:]?)+\s*|\s*(?:{own}\s*)+$", "", text)
+    trimmed = _unaddressed(text, bot_user_id)
 
     def entity(match: re.Match[str]) -> str:
         target, _, label = match[1].partition("|")
@@ -60,6 +59,18 @@ def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> st
         return f"{label} ({target})" if label and label != target else target
 
     return markdown.scrub(markdown.unescape(_ENTITY.sub(entity, trimmed))).strip()
+
+
+def _unaddressed(text: str, bot_user_id: str) -> str:
+    """`text` without the mentions of the bot at its ends."""
+    # Not one pattern for both ends: on a long run of white space it would take minutes.
+    own = re.compile(rf"<@{re.escape(bot_user_id)}(?:\|[^>]*)?>")
+    text = text.strip()
+    if leading := re.match(rf"(?:{own.pattern}[,:]?\s*)+", text):
+        text = text[leading.end() :]
+    while (start := text.rfind(f"<@{bot_user_id}")) >= 0 and own.fullmatch(text, start):
+        text = text[:start].rstrip()
+    return text
 
 
 def guarded(text: str) -> str:

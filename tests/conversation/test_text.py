@@ -8,7 +8,7 @@ from bot import blocks
 from bot.conversation import is_new_start
 from bot.conversation.budget import first_kept, shortened, tokens
 from bot.conversation.names import one_line
-from bot.conversation.text import guarded, mrkdwn_of
+from bot.conversation.text import guarded, mrkdwn_of, plain_text
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,14 @@ def test_what_people_usually_write_stays_as_it_is(text: str) -> None:
 )
 def test_a_name_is_one_harmless_line(name: str, shown: str) -> None:
     assert one_line(name) == shown
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("sign", [" ", "\n", "<", "[", "<@UBOT> ", "&lt;", "* ", "[a\n", "\u200b"])
+def test_no_text_takes_long(sign: str) -> None:
+    text = "x" + sign * (39_000 // len(sign)) + "x"
+    plain = plain_text(text, "UBOT", str)
+    assert guarded(plain).replace("> ", "").startswith("x")
 
 
 @pytest.mark.parametrize("text", ["new conversation", "New chat!", "please start a new topic."])

@@ -56,6 +56,7 @@ async def test_a_text_that_was_cut_is_read_from_its_blocks(world: World, bot: Se
     assert message is not None
     section = {"type": "rich_text_section", "elements": [{"type": "text", "text": text * 2}]}
     message.set_blocks([{"type": "rich_text", "elements": [section]}])
+    world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
     await world.idle()
     assert sent(world).count("many words") == 800
