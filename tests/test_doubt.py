@@ -160,7 +160,7 @@ async def test_half_characters_reach_neither_slack_nor_claude(world: World, bot:
     ts = await world.ask("what is \ud83d this")
     await world.until_shown("a 😀 b \ufffd c", ts)
     asked = world.claude.requests[0].body["messages"][0]
-    assert before_the_aside(asked) == "what is \ufffd this"
+    assert before_the_aside(asked) == "[ada] what is \ufffd this"
 
 
 @pytest.mark.parametrize("times", [2, 1_000])

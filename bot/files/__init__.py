@@ -38,7 +38,7 @@ NAMED: Final = 10
 """More than so many files that were not read are only counted."""
 
 TOO_MANY: Final = f"I read only the {FILES} newest files"
-TOO_FAR_BACK: Final = "it is further back in the thread than I read"
+TOO_FAR_BACK: Final = "it is further back than I read"
 TOO_MUCH: Final = "together the files are more than I can read at once"
 TOO_BUSY: Final = "I am busy with too many large files at this moment"
 TOO_SLOW: Final = "reading took too long"

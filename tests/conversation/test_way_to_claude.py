@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime, timedelta, timezone
 
@@ -244,10 +245,12 @@ async def test_a_thread_that_takes_long_to_read_says_so(
 ) -> None:
     monkeypatch.setattr("bot.conversation.THREAD_SHOWN_AFTER_S", 0.05)
     root = world.past_thread([])
-    world.slack.fault(Fault(method="conversations.replies", kind="delay", seconds=0.6))
+    go = asyncio.Event()
+    world.slack.fault(Fault(method="conversations.replies", kind="delay", until=go))
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
     await world.until_says(READING_THREAD, root)
+    go.set()
     await world.until_shown("Read.", root)
 
 
@@ -264,12 +267,18 @@ async def test_the_note_about_the_asker_is_outside_of_what_is_cached(
 
 
 @pytest.mark.usefixtures("small_messages")
-async def test_who_asks_is_hardly_waited_for(world: World, bot: Server) -> None:
-    world.slack.fault(Fault(method="users.info", kind="delay", seconds=0.6))
-    world.claude.script(Reply(text="Hi.", first_token_s=0.8), Reply(text="Hi again."))
+async def test_who_asks_is_hardly_waited_for(
+    world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.conversation.ASKER_TIMEOUT_S", 0.1)
+    go = asyncio.Event()
+    world.slack.fault(Fault(method="users.info", kind="delay", until=go))
+    world.claude.script(Reply(text="Hi."), Reply(text="Hi again."))
     ts = await world.ask("hello")
     await world.until_shown("Hi.", ts)
-    assert "asked in the channel #general" in world.claude.requests[-1].last_user_text
+    go.set()
+    assert "asked in " in world.claude.requests[-1].last_user_text
+    monkeypatch.setattr("bot.conversation.ASKER_TIMEOUT_S", 5.0)
     await world.ask("again", thread_ts=ts)
     await world.idle()
     assert "asked by ada in the channel #general" in world.claude.requests[-1].last_user_text

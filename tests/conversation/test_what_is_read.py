@@ -94,11 +94,12 @@ async def test_without_a_slot_the_question_goes_on_and_that_is_said(
 
 async def test_a_long_thread_says_that_it_is_read(world: World, bot: Server) -> None:
     root = world.past_thread([f"n{number}" for number in range(1_100)])
-    delay = Fault(method="conversations.replies", kind="delay", seconds=0.5, skip=1)
-    world.slack.fault(delay)
+    go = asyncio.Event()
+    world.slack.fault(Fault(method="conversations.replies", kind="delay", until=go, skip=1))
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)
     await world.until_says(READING_LONG_THREAD, root)
+    go.set()
     await world.until_shown("Read.", root)
 
 
