@@ -17,7 +17,8 @@ from bot.claude import Claude
 from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
-from bot.conversation import Conversations
+from bot.conversation import MARKING, Conversations
+from bot.files import Files
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
@@ -53,7 +54,7 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
     Redis cannot be used.
     """
     clock = SystemClock()
-    channels = Channels(settings, clock)
+    channels = Channels(settings, clock, ending=MARKING)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session())
         workspace = await patiently(
@@ -85,16 +86,20 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             settings.allow_external_users,
             channels,
         )
+        conversations = Conversations(
+            pacer,
+            Files(pacer),
+            context_tokens=settings.context_tokens,
+            dm_gap_hours=settings.dm_gap_hours,
+            channel_background=settings.channel_background,
+        )
+        stack.push_async_callback(conversations.close)
         turns = Turns(
             Means(
                 slack=slack,
                 store=store,
                 claude=claude,
-                conversations=Conversations(
-                    pacer,
-                    context_tokens=settings.context_tokens,
-                    dm_gap_hours=settings.dm_gap_hours,
-                ),
+                conversations=conversations,
                 pacer=pacer,
                 policy=policy,
                 follow_ups=FollowUps(

@@ -29,9 +29,7 @@ those who have asked there themselves, of everybody."""
 DEFAULT_SYSTEM_PROMPT: Final = (
     "You are Claude, a helpful colleague in a Slack workspace. Answer in Markdown that reads well "
     "in a chat: come to the point first, keep paragraphs short, use lists and fenced code blocks "
-    "with their language where they help, and headings only in long answers. Where several people "
-    "write, each of their messages begins with the writer's name in square brackets. Never begin "
-    "your own messages that way."
+    "with their language where they help, and headings only in long answers."
 )
 
 
@@ -56,6 +54,7 @@ class Settings:
     context_tokens: int
     dm_gap_hours: float
     follow_ups: Following
+    channel_background: int
     port: int | None
     data_dir: str
     redis_url: str | None = field(repr=False)
@@ -200,6 +199,7 @@ def read(env: Mapping[str, str], check: Callable[[Settings], list[str]] = lambda
         context_tokens=reader.number("CONTEXT_TOKENS", 60_000, int, 1_000, 900_000),
         dm_gap_hours=reader.number("DM_GAP_HOURS", 4.0, float, 0, 24 * 365),
         follow_ups=cast(Following, reader.choice("FOLLOW_UPS", "off", FOLLOWING)),
+        channel_background=reader.number("CHANNEL_BACKGROUND", 0, int, 0, 50),
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
         redis_url=reader.redis_url("REDIS_URL"),

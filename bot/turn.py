@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 Surface = Literal["channel", "direct"]
 
@@ -61,8 +61,9 @@ class Question:
     """A message without a mention, in a thread of which the store does not know whether the bot was
     asked there: it may not be for the bot at all."""
     text: str = field(default="", repr=False)
-    files: int = 0
-    """How many files came with the message."""
+    files: tuple[dict[str, Any], ...] | None = field(default=(), repr=False, hash=False)
+    """The files of the message as Slack describes them; None while that is not known, since an
+    `app_mention` does not say."""
 
     @property
     def key(self) -> TurnKey:
@@ -91,12 +92,28 @@ class Outcome(StrEnum):
     """It was not for the bot."""
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Attachment:
+    """A file as Claude reads it: an image or a PDF as `data`, everything else as `text`."""
+
+    kind: Literal["image", "pdf", "text"]
+    name: str
+    media_type: str
+    data: bytes = field(default=b"", repr=False)
+    text: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation as Claude reads it."""
+    """One turn of the conversation as Claude reads it; it has text, attachments or both."""
 
     role: Literal["user", "assistant"]
     text: str
+    aside: str = ""
+    """Said after the text, this time only: the next question's request has the text without it, so
+    what is cached ends before it."""
+    attachments: tuple[Attachment, ...] = ()
+    """Of a user's turn only."""
 
 
 @dataclass(frozen=True, slots=True)

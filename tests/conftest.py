@@ -88,6 +88,14 @@ class World:
         mention = "" if place == self.dm else "<@U0BOT> "
         return await self.slack.say(self.ada, place, f"{mention}{text}", thread_ts=thread_ts)
 
+    def past_thread(self, said: list[str], *, root: str = "the root", step_s: float = 1.0) -> str:
+        """A thread in #general that Bob has written before the bot came; the ts of its root."""
+        age_s = (len(said) + 1) * step_s
+        (ts,) = self.slack.backfill(self.general, [(self.bob, root)], step_s=age_s)
+        texts = [(self.bob, text) for text in said]
+        self.slack.backfill(self.general, texts, thread_ts=ts, step_s=step_s)
+        return ts
+
     def replies(self, ts: str | None = None, channel: str | None = None) -> list[Message]:
         """The bot's messages: in the thread of `ts`, or anywhere in the channel."""
         found = self.slack.messages(channel or self.general, thread_ts=ts)
@@ -148,7 +156,9 @@ def same(left: str, right: str) -> bool:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    # However busy the machine is, the asker's name is there.
+    monkeypatch.setattr("bot.conversation.ASKER_TIMEOUT_S", 5.0)
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(emulator())
         claude = await stack.enter_async_context(ScriptedClaude(tokens_per_second=FAST))
@@ -184,6 +194,12 @@ def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.pacing.pacer.POST_SPACING_S", 0.05)
 
 
+@pytest.fixture
+def patient_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second event of a mention is waited for, however busy the machine is."""
+    monkeypatch.setattr("bot.turns.attached.TWIN_TIMEOUT_S", 10.0)
+
+
 async def other_app_says(world: World, root: str, mark: Mark) -> Message:
     """A message in #general that another app (say, a second installation) has marked as we do."""
     app = world.slack.add_user("Staging Claude", is_bot=True)
@@ -214,10 +230,25 @@ def going_on(text: str, *, again: int = 0, **more: Any) -> Callable[[dict[str, A
     it; `again` characters before that are repeated."""
 
     def answer(body: dict[str, Any]) -> Reply:
-        asked = body["messages"][-1]["content"]
+        asked = said(body["messages"][-1])
         return Reply(text=text[max(0, _quoted(text, asked) - again) :], **more)
 
     return answer
+
+
+def said(turn: dict[str, Any]) -> str:
+    """The text of a turn as Claude is sent it."""
+    content = turn["content"]
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(block["text"] for block in content if block["type"] == "text")
+
+
+def before_the_aside(turn: dict[str, Any]) -> str:
+    """What was said in a turn, without the times and the note at the end."""
+    content = turn["content"]
+    text = content if isinstance(content, str) else said({"content": content[:-1]})
+    return re.sub(r"\[([^\]\n]*?), (?:\d{4}-\d\d-\d\d )?\d\d:\d\d\]", r"[\1]", text)
 
 
 def _quoted(text: str, asked: str) -> int:

@@ -18,6 +18,7 @@ from bot import channels as channels_module
 from bot import config, logs
 from bot.channels import Channels, files
 from bot.config import Settings
+from bot.conversation import MARKING
 from bot.errors import ConfigError
 from bot.playground.claude import Request
 from tests.bot_process import bot_process
@@ -439,7 +440,9 @@ async def asked(world: World, channel: str, **where: Any) -> Request:
 def told(request: Request) -> tuple[str, str, str]:
     body = request.body
     assert request.status == 200
-    return body["system"], body["model"], body["output_config"]["effort"]
+    system = body["system"]
+    assert system.endswith(f"\n\n{MARKING}")
+    return system.removesuffix(f"\n\n{MARKING}"), body["model"], body["output_config"]["effort"]
 
 
 @pytest.mark.usefixtures("_at_once")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bot.playground.claude import Reply
 from bot.serve import Server
 from bot.turns.sentences import AFTER
-from tests.conftest import World, prose, same
+from tests.conftest import World, before_the_aside, prose, same
 
 
 def told_to_wait(world: World, root: str) -> bool:
@@ -38,7 +38,7 @@ async def test_questions_in_a_flat_direct_message_are_answered_in_order(
     for number in range(3):
         await world.ask(f"question {number}", channel=world.dm)
     await world.idle()
-    asked = [request.last_user_text for request in world.claude.requests]
+    asked = [before_the_aside(request.body["messages"][-1]) for request in world.claude.requests]
     assert [text.split("\n\n")[-1] for text in asked] == [f"question {n}" for n in range(3)]
     assert world.claude.peak_streams == 1
 

@@ -24,6 +24,10 @@ READS_ASIDE_PER_MINUTE: Final = 15
 """Of these, for what can wait."""
 NAMES_PER_MINUTE: Final = 90
 """users.info is Tier 4 (100)."""
+FILES_PER_MINUTE: Final = 90
+"""files.info is Tier 4 too."""
+CHANNEL_NAMES_PER_MINUTE: Final = 40
+"""conversations.info is Tier 3 (50)."""
 DELETES_PER_MINUTE: Final = 50
 POSTS_PER_MINUTE: Final = 240
 """In a workspace: "several hundred", docs.slack.dev/apis/web-api/rate-limits."""
@@ -188,6 +192,22 @@ class Pacer:
     def pause_look_ups(self, team: str, seconds: float) -> None:
         """Look nobody up for `seconds`, then more slowly for a while."""
         self._pause(self._queue("names", team, NAMES_PER_MINUTE), seconds)
+
+    async def look_up_channel(self, team: str) -> bool:
+        """Take a look-up of a channel if one is free now."""
+        return await self._queue("channels", team, CHANNEL_NAMES_PER_MINUTE).take_now()
+
+    def pause_channel_look_ups(self, team: str, seconds: float) -> None:
+        """Look no channel up for `seconds`, then more slowly for a while."""
+        self._pause(self._queue("channels", team, CHANNEL_NAMES_PER_MINUTE), seconds)
+
+    async def look_up_file(self, team: str) -> bool:
+        """Take a look-up of a file's description if one is free now."""
+        return await self._queue("files", team, FILES_PER_MINUTE).take_now()
+
+    def pause_file_look_ups(self, team: str, seconds: float) -> None:
+        """Look no file up for `seconds`, then more slowly for a while."""
+        self._pause(self._queue("files", team, FILES_PER_MINUTE), seconds)
 
     def _queue(self, calls: str, team: str, per_minute: int) -> Queue:
         key = (calls, team)

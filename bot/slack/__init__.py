@@ -19,8 +19,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.calls import call, patiently
+from bot.slack.downloads import Downloads
 from bot.slack.mark import Mark
-from bot.slack.workspace import Identity, SlackMessage, Workspace
+from bot.slack.workspace import Identity, Person, SlackFile, SlackMessage, Workspace
 
 CALL_TIMEOUT_S: Final = 10.0
 
@@ -78,7 +79,7 @@ async def connect(token: str, base_url: str, session: aiohttp.ClientSession) -> 
         enterprise=answer.get("enterprise_id"),
         scopes=None if scopes is None else frozenset(scopes.replace(",", " ").split()),
     )
-    return Workspace(identity, writes, reads)
+    return Workspace(identity, writes, reads, Downloads(token, base_url, session))
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -95,7 +96,9 @@ def new_session() -> aiohttp.ClientSession:
 __all__ = [
     "Identity",
     "Mark",
+    "Person",
     "Slack",
+    "SlackFile",
     "SlackMessage",
     "Workspace",
     "call",

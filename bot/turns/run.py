@@ -22,11 +22,12 @@ from bot.errors import (
     Transient,
 )
 from bot.live_message import THINKING, Earlier, LiveMessage, clear_away
-from bot.slack import Workspace
+from bot.slack import SlackFile, Workspace
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, StreamReport, mentions
 from bot.turns import account, again, end, sentences
 from bot.turns.answer import Answer
+from bot.turns.attached import Attached
 from bot.turns.end import End
 from bot.turns.look_back import look_back
 from bot.turns.means import Means
@@ -75,6 +76,7 @@ class Run:
         self._superseded: asyncio.Future[None] = loop.create_future()
         self._over = asyncio.Event()
         self._messages: Mapping[int, Earlier] = {}
+        self._attached = Attached(means.pacer, question.files)
         self._started_at = means.clock.now()
         self._broken: SlackError | None = None
         self.edited_ts = ""
@@ -96,6 +98,12 @@ class Run:
         self.stop(end.GONE)
         if not self._deleted.done():
             self._deleted.set_result(None)
+
+    def tell_files(self, files: tuple[SlackFile, ...]) -> None:
+        """The twin of the question's event says which files came with it."""
+        if self.question.files is None:
+            self.question = replace(self.question, files=files)
+        self._attached.tell(files)
 
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of the reply's."""
@@ -218,6 +226,7 @@ class Run:
             return before.ended
         self.question = before.question
         self.edited_ts = max(self.edited_ts, before.edited_ts)
+        self._attached.tell(before.question.files or ())
         self._messages = {**before.messages, **self._messages}
         self._written_before = before.written
         if self._entry is not None:
@@ -313,6 +322,7 @@ class Run:
         self._answer = Answer(
             self._means,
             self.question,
+            self._attached,
             written_before=self._written_before,
             beginning=self._beginning(),
         )

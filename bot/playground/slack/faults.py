@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,7 +36,7 @@ class Fault:
     - lost: the call takes effect, then the connection ends without an answer.
     - reset: the connection is reset before anything happens.
     - hang: no answer for `seconds` (None: for ever), then the connection ends; nothing happens.
-    - delay: effect and answer after `seconds`.
+    - delay: effect and answer after `seconds`, or once `until` is set.
     """
 
     method: str
@@ -44,6 +45,7 @@ class Fault:
     status: int = 500
     retry_after_s: int = 1
     seconds: float | None = None
+    until: asyncio.Event | None = None
     times: int = 1
     skip: int = 0
     when: Callable[[dict[str, Any]], object] | None = None
