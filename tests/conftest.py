@@ -121,8 +121,12 @@ class World:
     async def idle(self) -> None:
         """Until Slack has delivered everything and the bot has nothing under way."""
         assert self.server is not None
-        await self.until(self._delivered)
+        await self.delivered()
         await self.server.idle()
+        await self.delivered()
+
+    async def delivered(self) -> None:
+        """Until the bot has taken every event of Slack's."""
         await self.until(self._delivered)
 
     def _delivered(self) -> bool:

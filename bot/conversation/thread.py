@@ -33,6 +33,8 @@ MARGIN: Final = 1.25
 SAMPLE: Final = 100
 AIM: Final = 0.8
 """The share of a page that a window should fill: with more in it, its newest are not on it."""
+WAITED_US: Final = 20 * 60 * 1_000_000
+"""A question waits no longer than that for the replies to earlier ones."""
 WIDER: Final = 8.0
 """How much longer a window may be than the one before."""
 
@@ -72,18 +74,18 @@ class Reader:
         self._context_tokens = context_tokens
         self._on_long = on_long
         self._calls = 0
-        # What came after a question that is answered again is not part of it. Otherwise the later
-        # messages of an earlier reply may be newer than the question.
-        self._latest = question.ts if question.run else None
+        # Replies to earlier questions may be newer than this one, which waited for them. What came
+        # long after a question that is answered again has nothing to do with it.
+        self._latest = _ts(_us(question.ts) + WAITED_US) if question.run else None
 
     async def direct(self, is_start: Callable[[], Awaitable[bool]]) -> None:
-        """The direct message up to the question, until `is_start`. Raises as `_slot` and Slack."""
+        """The direct message, back until `is_start`. Raises as `_slot` and Slack."""
         cursor: str | None = None
         for _ in range(DIRECT_CALLS):
             await self._slot()
             page, cursor = await self._workspace.history_page(
                 self._question.channel,
-                latest=self._question.ts,
+                latest=self._latest,
                 limit=DIRECT_PAGE,
                 cursor=cursor,
             )

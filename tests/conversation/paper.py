@@ -78,11 +78,11 @@ class PaperWorkspace(Workspace):
         return [root, *inside[:size]], "more" if len(inside) > size else None
 
     async def history_page(
-        self, channel: str, *, latest: str, limit: int, cursor: str | None = None
+        self, channel: str, *, latest: str | None, limit: int, cursor: str | None = None
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Newest first."""
         self._count()
-        inside = [message for message in self.messages if message["ts"] <= latest][::-1]
+        inside = [one for one in self.messages if latest is None or one["ts"] <= latest][::-1]
         start = int(cursor or 0)
         end = start + min(limit, self.page)
         return inside[start:end], str(end) if end < len(inside) else None
