@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,9 @@ CONTEXT_CHARACTERS: Final = 2_000
 ATTACHMENTS: Final = 20
 ATTACHMENT_CHARACTERS: Final = 4_000
 """Of one attachment, of those that other apps or shared messages bring along."""
+
+_ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)[^<>\n]*?)&gt;")
+"""As `markdown.escape` leaves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,11 @@ def to_text(blocks: Iterable[Mapping[str, Any]], *, own: bool = False) -> str:
     return "\n\n".join(part for part in parts if part.strip())
 
 
+def to_mrkdwn(blocks: Iterable[Mapping[str, Any]]) -> str:
+    """What `blocks` say, escaped; what stands for a person, a channel or a link stays live."""
+    return _ENTITY.sub(r"<\1>", markdown.escape(to_text(blocks)))
+
+
 def attachments_to_mrkdwn(attachments: Iterable[object]) -> str:
     """What is attached to a message (an app's card, a shared message, the preview of a link).
 
@@ -103,7 +112,7 @@ def attachments_to_mrkdwn(attachments: Iterable[object]) -> str:
 
 def _attachment(attached: Mapping[str, Any]) -> str:
     found = attached.get("blocks")
-    shown = markdown.escape(to_text(found)) if isinstance(found, list) else ""
+    shown = to_mrkdwn(found) if isinstance(found, list) else ""
     title, link = (str(attached.get(name) or "") for name in ("title", "title_link"))
     fields = [
         f"{field.get('title') or ''}: {field.get('value') or ''}".strip(": ")

@@ -24,7 +24,6 @@ NEW_START: Final = re.compile(
 )
 
 _ENTITY = re.compile(r"<([^<>\n]+)>")
-_ESCAPED_ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)[^<>\n]*?)&gt;")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _MARK = re.compile(
     r"[\s*_#`~|]*(?:"
@@ -104,17 +103,12 @@ def mrkdwn_of(message: SlackMessage) -> str:
     # The blocks of a person's message repeat its text, unless that was cut; an app's need not.
     is_app, is_cut = message.get("bot_id") is not None, len(said) >= CUT_TEXT_CHARACTERS
     if isinstance(found, list) and (is_app or is_cut or not said.strip()):
-        shown = _mrkdwn(blocks.to_text(found))
+        shown = blocks.to_mrkdwn(found)
         shown = shown if is_cut else shown[:CARD_CHARACTERS]
         said = shown if len(shown) > len(said) * (1.0 if is_app else 1.2) else said
     attached = message.get("attachments")
     cards = blocks.attachments_to_mrkdwn(attached) if isinstance(attached, list) else ""
     return "\n".join(part for part in (said, cards[:CARD_CHARACTERS]) if part.strip())
-
-
-def _mrkdwn(text: str) -> str:
-    """The words of blocks, escaped; what stands for a person, a channel or a link stays live."""
-    return _ESCAPED_ENTITY.sub(r"<\1>", markdown.escape(text))
 
 
 def bot_name_of(message: SlackMessage) -> str:

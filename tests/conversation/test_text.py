@@ -99,13 +99,13 @@ def test_a_card_is_read_as_people_see_it() -> None:
                 "fallback": "not shown",
             },
             {"fallback": "only this"},
-            {"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "From blocks"}}]},
+            {"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "From <@U1>"}}]},
             "malformed",
         ],
     }
     assert mrkdwn_of(message) == (
         "Alert\nCPU &gt; 90 (https://a.test)\non <@U1>\nHost: web-1\nalone\n\n"
-        "only this\n\n## From blocks"
+        "only this\n\n## From <@U1>"
     )
 
 
