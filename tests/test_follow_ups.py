@@ -355,7 +355,7 @@ async def test_all_finds_a_thread_that_somebody_else_asked_in(world: World, tmp_
 async def test_what_was_said_before_the_first_mention_is_not_answered_later(
     world: World, tmp_path: Path
 ) -> None:
-    root = await world.slack.say(world.bob, world.general, "Who has the keys?")
+    root = world.past_thread([], root="Who has the keys?")
     async with world.bot(follow_ups="all"):
         slow = Fault(method="conversations.replies", kind="delay", seconds=0.3)
         world.slack.fault(slow)
@@ -434,7 +434,7 @@ async def test_what_failed_to_come_before_the_first_mention_is_no_follow_up(worl
 async def test_only_a_mention_is_told_after_a_restart_that_its_writer_may_not_ask(
     world: World, mention: bool
 ) -> None:
-    root = await world.slack.say(world.bob, world.general, "Who has the keys?")
+    root = world.past_thread([], root="Who has the keys?")
     text = "<@U0BOT> and why?" if mention else "and why?"
     ts = await follow_up(world, root, text)
     store = await SqliteStore.open(str(world.data_dir), SystemClock())
