@@ -18,6 +18,7 @@ from typing import Any
 
 import anthropic
 
+from bot.channels import Manner
 from bot.claude import Claude
 from bot.claude.watch import Clocks
 from bot.playground.claude import Reply, ScriptedClaude
@@ -87,18 +88,16 @@ async def main() -> None:
     claude = Claude(
         api_key="sk-ant-scripted",
         base_url=base_url,
-        model="claude-sonnet-5-5",
         fallback_model=None,
-        effort="low",
         max_tokens=16_000,
-        system="",
         clocks=Clocks(first_event_s=60, idle_s=90, total_s=600),
     )
+    manner = Manner("", "claude-sonnet-5-5", "low")
     asked = [Message("user", "go")]
 
     async def bot() -> None:
         heard: list[object] = []
-        await claude.reply(asked, user="u", tell=heard.append, report=StreamReport())
+        await claude.reply(asked, manner, user="u", tell=heard.append, report=StreamReport())
 
     client = claude.client
     await measure("the transport alone (bytes)", lambda: bytes_only(client))

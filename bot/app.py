@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 
-from bot import listeners
+from bot import listeners, logs
+from bot.channels import Channels
 from bot.claude import Claude
 from bot.claude.watch import Clocks
 from bot.clock import Clock, SystemClock
 from bot.config import Settings
-from bot.conversation import Conversations
+from bot.conversation import MARKING, Conversations
+from bot.files import Files
 from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Identity, Slack, Workspace, connect, new_session, patiently
@@ -25,6 +27,7 @@ from bot.store.lock import only_process
 from bot.store.redis import RedisStore
 from bot.store.sqlite import SqliteStore
 from bot.turns import Turns
+from bot.turns.follow_ups import FollowUps
 from bot.turns.leases import Leases
 from bot.turns.means import Means
 from bot.turns.places import Places
@@ -46,15 +49,18 @@ class Bot:
 async def build(settings: Settings) -> AsyncIterator[Bot]:
     """The bot, connected to Slack; everything is closed in reverse on leaving.
 
-    Raises AuthFailed when Slack does not accept the token, another SlackError when it cannot be
-    reached, StoreUnavailable when DATA_DIR or the Redis cannot be used.
+    Raises ConfigError when a file of the settings is wrong, AuthFailed when Slack does not accept
+    the token, another SlackError when it cannot be reached, StoreUnavailable when DATA_DIR or the
+    Redis cannot be used.
     """
     clock = SystemClock()
+    channels = Channels(settings, clock, ending=MARKING)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(new_session())
         workspace = await patiently(
             lambda: connect(settings.slack_bot_token, settings.slack_api_url, session)
         )
+        _warn_of_missing_scopes(channels, workspace.identity)
         store = await stack.enter_async_context(_store(settings, clock, workspace.identity))
         pacer = await stack.enter_async_context(
             Pacer(
@@ -67,11 +73,8 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         claude = Claude(
             api_key=settings.anthropic_api_key,
             base_url=settings.anthropic_base_url,
-            model=settings.claude_model,
             fallback_model=settings.claude_fallback_model,
-            effort=settings.claude_effort,
             max_tokens=settings.claude_max_tokens,
-            system=settings.system_prompt,
             clocks=Clocks(
                 first_event_s=settings.first_event_timeout_s,
                 idle_s=settings.idle_timeout_s,
@@ -79,25 +82,40 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
             ),
         )
         stack.push_async_callback(claude.close)
-        warming = asyncio.create_task(claude.warm_up())
+        warming = asyncio.create_task(claude.warm_up(channels.models()))
         stack.callback(warming.cancel)
         slack = Slack({workspace.identity.team: workspace})
+        policy = Policy(
+            settings.allowed_users,
+            settings.allowed_channels,
+            settings.allow_external_users,
+            channels,
+        )
+        conversations = Conversations(
+            pacer,
+            Files(pacer),
+            context_tokens=settings.context_tokens,
+            dm_gap_hours=settings.dm_gap_hours,
+            channel_background=settings.channel_background,
+        )
+        stack.push_async_callback(conversations.close)
         turns = Turns(
             Means(
                 slack=slack,
                 store=store,
                 claude=claude,
-                conversations=Conversations(
-                    pacer,
-                    context_tokens=settings.context_tokens,
-                    dm_gap_hours=settings.dm_gap_hours,
-                ),
+                conversations=conversations,
                 pacer=pacer,
-                policy=Policy(
-                    settings.allowed_users,
-                    settings.allowed_channels,
-                    settings.allow_external_users,
+                policy=policy,
+                follow_ups=FollowUps(
+                    store=store,
+                    slack=slack,
+                    pacer=pacer,
+                    policy=policy,
+                    clock=clock,
+                    following=channels.follow_ups,
                 ),
+                channels=channels,
                 leases=Leases(store, clock),
                 places=Places(store, settings.max_concurrent_replies),
                 max_messages=settings.max_messages,
@@ -107,6 +125,14 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         bolt = _bolt(settings, workspace.identity)
         listeners.register(bolt, turns)
         yield Bot(bolt, turns, store, workspace)
+
+
+def _warn_of_missing_scopes(channels: Channels, identity: Identity) -> None:
+    """Without them Slack sends no messages of such conversations, and says nothing."""
+    if identity.scopes is None or not channels.any_follow_ups():
+        return
+    if missing := {"channels:history", "groups:history", "mpim:history"} - identity.scopes:
+        logs.warning(log, "follow_ups_unheard", missing_scopes=",".join(sorted(missing)))
 
 
 @asynccontextmanager

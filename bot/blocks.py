@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,12 @@ from bot import markdown
 Block = dict[str, Any]
 
 CONTEXT_CHARACTERS: Final = 2_000
+ATTACHMENTS: Final = 20
+ATTACHMENT_CHARACTERS: Final = 4_000
+"""Of one attachment, of those that other apps or shared messages bring along."""
+
+_ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)[^<>\n]*?)&gt;")
+"""As `markdown.escape` leaves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,44 @@ def to_text(blocks: Iterable[Mapping[str, Any]], *, own: bool = False) -> str:
         if isinstance(block, Mapping) and not (own and _is_notice(block))
     ]
     return "\n\n".join(part for part in parts if part.strip())
+
+
+def to_mrkdwn(blocks: Iterable[Mapping[str, Any]]) -> str:
+    """What `blocks` say, escaped; what stands for a person, a channel or a link stays live."""
+    return _ENTITY.sub(r"<\1>", markdown.escape(to_text(blocks)))
+
+
+def attachments_to_mrkdwn(attachments: Iterable[object]) -> str:
+    """What is attached to a message (an app's card, a shared message, the preview of a link).
+
+    docs.slack.dev/messaging/formatting-message-text and reference/messaging/attachments: titles and
+    names are plain text, the rest is mrkdwn.
+    """
+    cards = [
+        _attachment(attached)
+        for attached in list(attachments)[:ATTACHMENTS]
+        if isinstance(attached, Mapping)
+    ]
+    return "\n\n".join(card for card in cards if card.strip())
+
+
+def _attachment(attached: Mapping[str, Any]) -> str:
+    found = attached.get("blocks")
+    shown = to_mrkdwn(found) if isinstance(found, list) else ""
+    title, link = (str(attached.get(name) or "") for name in ("title", "title_link"))
+    fields = [
+        f"{field.get('title') or ''}: {field.get('value') or ''}".strip(": ")
+        for field in _items(attached, "fields")
+    ]
+    written = [
+        attached.get("pretext"),
+        attached.get("author_name"),
+        f"{title} ({link})" if title and link else title,
+        shown or attached.get("text"),
+        *fields,
+    ]
+    said = "\n".join(str(part) for part in written if part and str(part).strip())
+    return (said or str(attached.get("fallback") or ""))[:ATTACHMENT_CHARACTERS]
 
 
 def _block(block: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from dotenv import dotenv_values
 
-from bot import __version__, config, logs
+from bot import __version__, channels, config, logs
 from bot.errors import AuthFailed, ConfigError, SlackError, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -63,14 +63,9 @@ def environment() -> dict[str, str]:
 
 def _run() -> int:
     try:
-        settings = config.read(environment())
+        settings = config.read(environment(), channels.problems)
     except ConfigError as error:
-        problems = "".join(f"  - {problem}\n" for problem in error.problems)
-        sys.stderr.write(
-            f"The bot cannot start, its settings are wrong:\n{problems}"
-            "Every setting is explained in .env.example; `make demo` runs without any.\n"
-        )
-        return WRONG_CONFIGURATION
+        return _wrong(error)
     logs.setup(level=settings.log_level, as_json=settings.log_format == "json")
     if settings.redis_url is None and not _is_first(os.environ.get("DYNO", "")):
         logs.warning(log, "several_processes_need_redis", dyno=os.environ["DYNO"])
@@ -78,6 +73,8 @@ def _run() -> int:
 
     try:
         asyncio.run(serve(settings))
+    except ConfigError as error:  # a file was changed in this moment
+        return _wrong(error)
     except AuthFailed as error:
         return _cannot_start(
             f"Slack does not accept the token ({error.code}, {error.method}). Take a new one from "
@@ -97,6 +94,15 @@ def _run() -> int:
 def _is_first(dyno: str) -> bool:
     """Whether a host that numbers a kind's processes (Heroku: DYNO=web.2) began with this one."""
     return not dyno.rpartition(".")[2].isdigit() or dyno.endswith(".1")
+
+
+def _wrong(error: ConfigError) -> int:
+    problems = "".join(f"  - {problem}\n" for problem in error.problems)
+    sys.stderr.write(
+        f"The bot cannot start, its settings are wrong:\n{problems}"
+        "Every setting is explained in .env.example; `make demo` runs without any.\n"
+    )
+    return WRONG_CONFIGURATION
 
 
 def _cannot_start(why: str) -> int:

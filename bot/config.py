@@ -14,21 +14,25 @@ T = TypeVar("T")
 
 SLACK_API_URL: Final = "https://slack.com/api/"
 HTTP_PORT: Final = 3000
+CHANNELS_FILE: Final = "./channels.toml"
+"""Read if it is there; a file of another name must be."""
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 DELIVERIES: Final = ("auto", "edit", "stream", "post")
+FOLLOWING: Final = ("off", "own", "all")
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 Delivery = Literal["auto", "edit", "stream", "post"]
 """How replies get into Slack: edits, Slack's streams, one post at the end, or what suits best."""
+Following = Literal["off", "own", "all"]
+"""Whose messages without a mention are answered in a thread where the bot was asked: of nobody, of
+those who have asked there themselves, of everybody."""
 
 DEFAULT_SYSTEM_PROMPT: Final = (
     "You are Claude, a helpful colleague in a Slack workspace. Answer in Markdown that reads well "
     "in a chat: come to the point first, keep paragraphs short, use lists and fenced code blocks "
-    "with their language where they help, and headings only in long answers. Where several people "
-    "write, each of their messages begins with the writer's name in square brackets. Never begin "
-    "your own messages that way."
+    "with their language where they help, and headings only in long answers."
 )
 
 
@@ -47,8 +51,13 @@ class Settings:
     claude_effort: Effort
     claude_max_tokens: int
     system_prompt: str = field(repr=False)
+    system_prompt_file: str | None = field(repr=False)
+    """Holds the system prompt instead."""
+    channels_file: str = field(repr=False)
     context_tokens: int
     dm_gap_hours: float
+    follow_ups: Following
+    channel_background: int
     port: int | None
     data_dir: str
     redis_url: str | None = field(repr=False)
@@ -158,8 +167,9 @@ def _is_url(value: str, schemes: tuple[str, ...]) -> bool:
     return parts.scheme in schemes and bool(parts.hostname) and port != 0
 
 
-def read(env: Mapping[str, str]) -> Settings:
-    """The settings in `env` (variable name → value). Raises ConfigError naming every problem."""
+def read(env: Mapping[str, str], check: Callable[[Settings], list[str]] = lambda _: []) -> Settings:
+    """The settings in `env` (variable name → value). Raises ConfigError naming every problem, also
+    those that `check` finds in the files that the settings name."""
     reader = _Reader(env)
     bot_token = reader.token("SLACK_BOT_TOKEN", "xoxb-")
     app_token = reader.token("SLACK_APP_TOKEN", "xapp-", required=False)
@@ -171,6 +181,10 @@ def read(env: Mapping[str, str]) -> Settings:
     api_key = reader.optional("ANTHROPIC_API_KEY")
     if api_key is None:
         reader.problems.append("ANTHROPIC_API_KEY is not set")
+    system_prompt = reader.optional("SYSTEM_PROMPT")
+    system_prompt_file = reader.optional("SYSTEM_PROMPT_FILE")
+    if system_prompt and system_prompt_file:
+        reader.problems.append("SYSTEM_PROMPT and SYSTEM_PROMPT_FILE are both set; keep one")
     default_port = None if app_token else HTTP_PORT
     settings = Settings(
         slack_bot_token=bot_token or "",
@@ -183,9 +197,13 @@ def read(env: Mapping[str, str]) -> Settings:
         claude_fallback_model=reader.model_or_off("CLAUDE_FALLBACK_MODEL", "claude-haiku-5-5"),
         claude_effort=cast(Effort, reader.choice("CLAUDE_EFFORT", "low", EFFORTS)),
         claude_max_tokens=reader.number("CLAUDE_MAX_TOKENS", 16_000, int, 256, 128_000),
-        system_prompt=reader.text("SYSTEM_PROMPT", DEFAULT_SYSTEM_PROMPT),
+        system_prompt=system_prompt or DEFAULT_SYSTEM_PROMPT,
+        system_prompt_file=system_prompt_file,
+        channels_file=reader.text("CHANNELS_FILE", CHANNELS_FILE),
         context_tokens=reader.number("CONTEXT_TOKENS", 60_000, int, 1_000, 900_000),
         dm_gap_hours=reader.number("DM_GAP_HOURS", 4.0, float, 0, 24 * 365),
+        follow_ups=cast(Following, reader.choice("FOLLOW_UPS", "off", FOLLOWING)),
+        channel_background=reader.number("CHANNEL_BACKGROUND", 0, int, 0, 50),
         port=reader.number("PORT", default_port, int, 1, 65_535),
         data_dir=reader.text("DATA_DIR", "./data"),
         redis_url=reader.redis_url("REDIS_URL"),
@@ -205,6 +223,6 @@ def read(env: Mapping[str, str]) -> Settings:
             Literal["text", "json"], reader.choice("LOG_FORMAT", "text", ("text", "json"))
         ),
     )
-    if reader.problems:
-        raise ConfigError(reader.problems)
+    if problems := reader.problems + check(settings):
+        raise ConfigError(problems)
     return settings

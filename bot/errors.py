@@ -105,6 +105,14 @@ class AuthFailed(SlackError):
     """The token is wrong, revoked, or lacks a scope. The operator must act."""
 
 
+class FileUnread(BotError):
+    """A file cannot be read. `reason` says why in words for the person, after its name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 # --- Claude -----------------------------------------------------------------------------------
 
 

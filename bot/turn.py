@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 Surface = Literal["channel", "direct"]
+
+
+def mentions(text: str, user: str) -> bool:
+    """Whether `text`, as Slack sends it, mentions `user`."""
+    return f"<@{user}>" in text or f"<@{user}|" in text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,13 @@ class Question:
     """The reply takes over the messages of the run before: a retry, an edited question."""
     continues: bool = False
     """The reply goes on after the earlier ones, the last of which reached its length limit."""
+    in_doubt: bool = False
+    """A message without a mention, in a thread of which the store does not know whether the bot was
+    asked there: it may not be for the bot at all."""
     text: str = field(default="", repr=False)
-    files: int = 0
-    """How many files came with the message."""
+    files: tuple[dict[str, Any], ...] | None = field(default=(), repr=False, hash=False)
+    """The files of the message as Slack describes them; None while that is not known, since an
+    `app_mention` does not say."""
 
     @property
     def key(self) -> TurnKey:
@@ -79,14 +88,32 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     SUPERSEDED = "superseded"
     GONE = "gone"
+    IGNORED = "ignored"
+    """It was not for the bot."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Attachment:
+    """A file as Claude reads it: an image or a PDF as `data`, everything else as `text`."""
+
+    kind: Literal["image", "pdf", "text"]
+    name: str
+    media_type: str
+    data: bytes = field(default=b"", repr=False)
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation as Claude reads it."""
+    """One turn of the conversation as Claude reads it; it has text, attachments or both."""
 
     role: Literal["user", "assistant"]
     text: str
+    aside: str = ""
+    """Said after the text, this time only: the next question's request has the text without it, so
+    what is cached ends before it."""
+    attachments: tuple[Attachment, ...] = ()
+    """Of a user's turn only."""
 
 
 @dataclass(frozen=True, slots=True)

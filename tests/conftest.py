@@ -41,7 +41,9 @@ def emulator() -> SlackEmulator:
 
 
 def environment(slack: SlackEmulator, claude: ScriptedClaude, data_dir: Path) -> dict[str, str]:
-    """What the bot reads at start, in HTTP mode."""
+    """What the bot reads at start, in HTTP mode. No file beside the code has a say."""
+    channels_file = data_dir / "channels.toml"
+    channels_file.touch()
     return {
         "SLACK_BOT_TOKEN": "xoxb-emulator",
         "SLACK_SIGNING_SECRET": "emulator-signing-secret",
@@ -49,6 +51,7 @@ def environment(slack: SlackEmulator, claude: ScriptedClaude, data_dir: Path) ->
         "ANTHROPIC_API_KEY": "sk-ant-scripted",
         "ANTHROPIC_BASE_URL": claude.base_url,
         "DATA_DIR": str(data_dir),
+        "CHANNELS_FILE": str(channels_file),
     }
 
 
@@ -85,6 +88,14 @@ class World:
         mention = "" if place == self.dm else "<@U0BOT> "
         return await self.slack.say(self.ada, place, f"{mention}{text}", thread_ts=thread_ts)
 
+    def past_thread(self, said: list[str], *, root: str = "the root", step_s: float = 1.0) -> str:
+        """A thread in #general that Bob has written before the bot came; the ts of its root."""
+        age_s = (len(said) + 1) * step_s
+        (ts,) = self.slack.backfill(self.general, [(self.bob, root)], step_s=age_s)
+        texts = [(self.bob, text) for text in said]
+        self.slack.backfill(self.general, texts, thread_ts=ts, step_s=step_s)
+        return ts
+
     def replies(self, ts: str | None = None, channel: str | None = None) -> list[Message]:
         """The bot's messages: in the thread of `ts`, or anywhere in the channel."""
         found = self.slack.messages(channel or self.general, thread_ts=ts)
@@ -110,8 +121,12 @@ class World:
     async def idle(self) -> None:
         """Until Slack has delivered everything and the bot has nothing under way."""
         assert self.server is not None
-        await self.until(self._delivered)
+        await self.delivered()
         await self.server.idle()
+        await self.delivered()
+
+    async def delivered(self) -> None:
+        """Until the bot has taken every event of Slack's."""
         await self.until(self._delivered)
 
     def _delivered(self) -> bool:
@@ -145,7 +160,9 @@ def same(left: str, right: str) -> bool:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    # However busy the machine is, the asker's name is there.
+    monkeypatch.setattr("bot.conversation.ASKER_TIMEOUT_S", 5.0)
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(emulator())
         claude = await stack.enter_async_context(ScriptedClaude(tokens_per_second=FAST))
@@ -181,6 +198,12 @@ def small_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.pacing.pacer.POST_SPACING_S", 0.05)
 
 
+@pytest.fixture
+def patient_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second event of a mention is waited for, however busy the machine is."""
+    monkeypatch.setattr("bot.turns.attached.TWIN_TIMEOUT_S", 10.0)
+
+
 async def other_app_says(world: World, root: str, mark: Mark) -> Message:
     """A message in #general that another app (say, a second installation) has marked as we do."""
     app = world.slack.add_user("Staging Claude", is_bot=True)
@@ -211,10 +234,25 @@ def going_on(text: str, *, again: int = 0, **more: Any) -> Callable[[dict[str, A
     it; `again` characters before that are repeated."""
 
     def answer(body: dict[str, Any]) -> Reply:
-        asked = body["messages"][-1]["content"]
+        asked = said(body["messages"][-1])
         return Reply(text=text[max(0, _quoted(text, asked) - again) :], **more)
 
     return answer
+
+
+def said(turn: dict[str, Any]) -> str:
+    """The text of a turn as Claude is sent it."""
+    content = turn["content"]
+    if isinstance(content, str):
+        return content
+    return "\n\n".join(block["text"] for block in content if block["type"] == "text")
+
+
+def before_the_aside(turn: dict[str, Any]) -> str:
+    """What was said in a turn, without the times and the note at the end."""
+    content = turn["content"]
+    text = content if isinstance(content, str) else said({"content": content[:-1]})
+    return re.sub(r"\[([^\]\n]*?), (?:\d{4}-\d\d-\d\d )?\d\d:\d\d\]", r"[\1]", text)
 
 
 def _quoted(text: str, asked: str) -> int:

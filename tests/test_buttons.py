@@ -19,7 +19,17 @@ from bot.serve import Server
 from bot.slack import Mark
 from bot.store.sqlite import SqliteStore
 from bot.turns import again, sentences
-from tests.conftest import World, code, is_last_edit, lines, other_app_says, prose, same, touched
+from tests.conftest import (
+    World,
+    code,
+    is_last_edit,
+    lines,
+    other_app_says,
+    prose,
+    said,
+    same,
+    touched,
+)
 
 BROKEN = Reply(error_type="invalid_request_error", status=400)
 
@@ -296,7 +306,7 @@ async def test_a_reply_at_its_length_limit_goes_on_below(world: World, bot: Serv
     await world.idle()
     turns = world.claude.requests[-1].body["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
-    assert "count!" in turns[0]["content"] and same(turns[1]["content"], text)
+    assert "count!" in said(turns[0]) and same(turns[1]["content"], text)
     second = world.replies(ts)[-1]
     world.claude.script(Reply(text="The end."))
     await world.slack.press(world.ada, world.general, second.ts, "continue")

@@ -7,7 +7,7 @@ import io
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from bot import claude as claude_module
 from bot import logs
-from bot.claude import Claude, prices
+from bot.channels import Manner
+from bot.claude import Claude, models, prices
 from bot.claude.breather import OVERLOADS, Breather
 from bot.claude.watch import Clocks
+from bot.config import EFFORTS, Effort
 from bot.errors import ClaudeError
 from bot.playground.claude import Damage, Reply, ScriptedClaude
+from bot.playground.claude.models import ALIASES, ALL
 from bot.turn import (
     ClaudeEvent,
     Done,
@@ -32,6 +35,7 @@ from bot.turn import (
 )
 from tests.conftest import going_on, prose
 
+MANNER = Manner("Be brief.", "claude-sonnet-5-5", "low")
 ASKED = [Message("user", "[ada] tell me")]
 PATIENT = Clocks(first_event_s=5.0, idle_s=5.0, total_s=25.0)
 FAST = Clocks(first_event_s=0.3, idle_s=0.15, total_s=6.0)
@@ -41,11 +45,8 @@ def client(scripted: ScriptedClaude, clocks: Clocks = FAST, **changes: Any) -> C
     arguments: dict[str, Any] = {
         "api_key": "sk-ant-scripted",
         "base_url": scripted.base_url,
-        "model": "claude-sonnet-5-5",
         "fallback_model": "claude-haiku-5-5",
-        "effort": "low",
         "max_tokens": 16_000,
-        "system": "Be brief.",
         "clocks": clocks,
     }
     return Claude(**{**arguments, **changes})
@@ -80,7 +81,9 @@ class Heard:
 async def ask(claude: Claude) -> tuple[Heard, Done | ClaudeError, StreamReport]:
     heard, report = Heard(), StreamReport()
     try:
-        ended: Done | ClaudeError = await claude.reply(ASKED, user="u", tell=heard, report=report)
+        ended: Done | ClaudeError = await claude.reply(
+            ASKED, MANNER, user="u", tell=heard, report=report
+        )
     except ClaudeError as error:
         ended = error
     await claude.close()
@@ -134,7 +137,9 @@ async def test_a_cancel_closes_the_stream_within_a_tenth_of_a_second(
     scripted.script(Reply(text=prose(20_000), tokens_per_second=50))
     claude = client(scripted)
     heard = Heard()
-    asking = asyncio.create_task(claude.reply(ASKED, user="u", tell=heard, report=StreamReport()))
+    asking = asyncio.create_task(
+        claude.reply(ASKED, MANNER, user="u", tell=heard, report=StreamReport())
+    )
     await scripted.wait_for(lambda: scripted.open_streams == 1 and heard.text)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -152,7 +157,9 @@ async def test_twenty_cancelled_replies_leave_no_connection_and_no_task(
     claude = client(scripted)
     before = len(asyncio.all_tasks())
     asking = [
-        asyncio.create_task(claude.reply(ASKED, user="u", tell=Heard(), report=StreamReport()))
+        asyncio.create_task(
+            claude.reply(ASKED, MANNER, user="u", tell=Heard(), report=StreamReport())
+        )
         for _ in range(20)
     ]
     await scripted.wait_for(lambda: scripted.open_streams == 20)
@@ -212,7 +219,37 @@ def test_costs_follow_the_price_table() -> None:
     assert prices.cost("claude-sonnet-5-5", Usage(cache_write=million)) == 2.5
     assert prices.cost("claude-haiku-5-5", Usage(input=100_000)) == pytest.approx(0.01)
     assert prices.cost("claude-haiku-5-5", Usage(input=200_000)) == pytest.approx(0.10)
+    assert prices.cost("claude-haiku-4-5-20251001", Usage(input=million)) == 1.0
     assert prices.cost("a-model-of-tomorrow", Usage(input=1)) is None
+
+
+@pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
+async def test_every_model_takes_what_it_is_asked_with(scripted: ScriptedClaude) -> None:
+    claude = client(scripted, fallback_model=None, max_tokens=128_000)
+    for model in [*(model.id for model in ALL), *ALIASES]:
+        for effort in EFFORTS:
+            manner = Manner("Be brief.", model, cast(Effort, effort))
+            report = StreamReport()
+            await claude.reply(ASKED, manner, user="u", tell=Heard(), report=report)
+            assert list(report.usage) == [model] and report.dollars, "its own price is known"
+    await claude.close()
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "asked"),
+    [
+        ("claude-opus-5-5", "xhigh", "xhigh"),
+        ("a-model-of-tomorrow", "max", "max"),
+        ("claude-opus-4-6", "xhigh", "high"),
+        ("claude-sonnet-4-6", "max", "max"),
+        ("claude-opus-4-5-20251101", "max", "high"),
+        ("claude-haiku-4-5", "low", None),
+    ],
+)
+def test_an_effort_that_a_model_does_not_know_becomes_the_next_lower_one(
+    model: str, wanted: Effort, asked: Effort | None
+) -> None:
+    assert models.effort(model, wanted) == asked
 
 
 def test_each_request_has_its_own_price() -> None:
@@ -227,7 +264,7 @@ def test_each_request_has_its_own_price() -> None:
 
 async def test_the_connection_is_warm_before_the_first_question(scripted: ScriptedClaude) -> None:
     claude = client(scripted)
-    await claude.warm_up()
+    await claude.warm_up([MANNER.model])
     pool = claude.client._client._transport.client.connector  # type: ignore[attr-defined]
     assert sum(len(idle) for idle in pool._conns.values()) == 1
     await claude.close()
@@ -236,9 +273,9 @@ async def test_the_connection_is_warm_before_the_first_question(scripted: Script
 async def test_a_wrong_model_is_said_in_the_log_at_start(
     scripted: ScriptedClaude, caplog: pytest.LogCaptureFixture
 ) -> None:
-    claude = client(scripted, model="claude-3-opus")
-    await claude.warm_up()
-    assert "claude_check" in caplog.text
+    claude = client(scripted)
+    await claude.warm_up([MANNER.model, "claude-3-opus"])
+    assert caplog.text.count("claude_check") == 1
     await claude.close()
 
 

@@ -15,7 +15,7 @@ from bot.live_message import NOTHING
 from bot.playground.claude import Damage, Reply
 from bot.serve import Server
 from bot.turns.sentences import CONTEXT_FULL, PAUSED, REFUSED, TRUNCATED
-from tests.conftest import World, going_on, prose, same
+from tests.conftest import World, before_the_aside, going_on, prose, same
 
 TEXT = prose(1_500)
 CLOCKS = {"first_event_timeout_s": 2.0, "idle_timeout_s": 0.6, "total_timeout_s": 20.0}
@@ -338,8 +338,8 @@ async def test_the_line_is_in_order_and_tells_the_place_once(world: World) -> No
         asked = [(room, await world.ask(f"from {room}", channel=room)) for room in rooms]
         for room, ts in asked:
             await world.until_shown("Answer.", ts, channel=room)
-        order = [request.last_user_text for request in world.claude.requests]
-        assert order == [f"from {room}" for room in rooms]
+        order = [before_the_aside(one.body["messages"][-1]) for one in world.claude.requests]
+        assert [text.rpartition("] ")[2] for text in order] == [f"from {room}" for room in rooms]
         assert world.claude.peak_streams == 1
         told = str(world.slack.statuses) + str(
             [revision.blocks for revision in world.replies(asked[2][1], rooms[2])[0].revisions]

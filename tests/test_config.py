@@ -56,6 +56,7 @@ def test_nothing_set_names_everything_that_is_missing() -> None:
         pytest.param("CLAUDE_MAX_TOKENS", "1.5", id="a fraction as whole number"),
         pytest.param("TOTAL_TIMEOUT_S", "nan", id="not a number"),
         pytest.param("TOTAL_TIMEOUT_S", "-1", id="a negative time"),
+        pytest.param("FOLLOW_UPS", "some", id="a word that is no choice"),
         pytest.param("SLACK_API_URL", "slack.com", id="an address without scheme"),
         pytest.param("ANTHROPIC_BASE_URL", "http://:x", id="an address without host"),
         pytest.param("CLAUDE_EFFORT", "huge", id="an unknown effort"),

@@ -12,7 +12,7 @@ from bot.playground.claude import Damage, Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
 from bot.turns.sentences import REFUSED
-from tests.conftest import World, prose, same
+from tests.conftest import World, before_the_aside, prose, same
 
 
 @pytest.fixture(autouse=True)
@@ -160,8 +160,8 @@ async def test_half_characters_reach_neither_slack_nor_claude(world: World, bot:
     world.claude.script(Reply(chunks=["a \ud83d", "\ude00 b \ud83d", " c"]))
     ts = await world.ask("what is \ud83d this")
     await world.until_shown("a 😀 b \ufffd c", ts)
-    asked = world.claude.requests[0].body["messages"][0]["content"]
-    assert asked == "what is \ufffd this"
+    asked = world.claude.requests[0].body["messages"][0]
+    assert before_the_aside(asked) == "[ada] what is \ufffd this"
 
 
 @pytest.mark.parametrize("times", [2, 1_000])

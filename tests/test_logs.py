@@ -27,7 +27,8 @@ def written() -> Iterator[io.StringIO]:
 async def test_a_turn_is_one_line_with_its_key_and_no_words(
     world: World, written: io.StringIO, bot: Server
 ) -> None:
-    world.claude.script(Reply(text="confidential answer"))
+    used = {"cache_read_input_tokens": 700, "cache_creation_input_tokens": 50}
+    world.claude.script(Reply(text="confidential answer", usage=used))
     ts = await world.ask("confidential question")
     await world.until_shown("confidential answer", ts)
     await world.idle()
@@ -37,6 +38,7 @@ async def test_a_turn_is_one_line_with_its_key_and_no_words(
     assert turn["outcome"] == "complete"
     assert turn["posts"] == 1 and turn["edits"] >= 1
     assert turn["model"] == "claude-sonnet-5-5" and turn["output_tokens"] > 0
+    assert (turn["cached_tokens"], turn["cache_write_tokens"]) == (700, 50)
     assert "confidential" not in written.getvalue()
     for secret in ("xoxb-", "sk-ant", "emulator-signing-secret"):
         assert secret not in written.getvalue()

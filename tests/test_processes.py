@@ -249,3 +249,20 @@ async def test_a_redis_that_cannot_be_reached_stops_the_start_with_a_sentence(
         code, errors = await bot.ended()
     assert code != 0
     assert "REDIS_URL cannot be used" in errors and "secret" not in errors
+
+
+async def test_every_process_follows_a_thread_that_one_was_asked_in(
+    world: World, redis: RedisServer
+) -> None:
+    changes = {"redis_url": redis.url, "follow_ups": "own"}
+    async with world.bot(**changes) as first, world.bot(**changes) as second:
+        two = Two(world, first, second)
+        two.route_to(first)
+        root = await world.ask()
+        await world.idle()
+        two.route_to(second)
+        await world.slack.say(world.bob, world.general, "Hm.", thread_ts=root)
+        await world.slack.say(world.ada, world.general, "and why?", thread_ts=root)
+        await world.idle()
+        assert len(world.replies(root)) == len(world.claude.requests) == 2
+        assert world.slack.count("conversations.replies") == 1, "the conversation's"

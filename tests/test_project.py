@@ -91,7 +91,9 @@ METHOD_SCOPES: dict[str, set[str]] = {
     "assistant_threads_setStatus": {"chat:write", "assistant:write"},
     "conversations_replies": HISTORY,
     "conversations_history": HISTORY,
+    "conversations_info": {"channels:read", "groups:read"},
     "users_info": {"users:read"},
+    "files_info": {"files:read"},
     "files_upload_v2": {"files:write"},
 }
 EVENT_SCOPES: dict[str, set[str]] = {

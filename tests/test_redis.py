@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from bot.clock import SystemClock
 from bot.errors import StoreUnavailable
-from bot.store import BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News
+from bot.store import ASKED_DAYS, BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News
 from bot.store.ledger import Claim, Demand, Live, Spent
 from bot.store.redis import RedisStore
 from bot.store.redis import ledger as ledger_module
@@ -83,6 +83,29 @@ async def looking_at(store: RedisStore, server: RedisServer) -> AsyncIterator[tu
     """A client of the test's own, and the prefix of the store's keys."""
     async with Redis.from_url(server.url, decode_responses=True) as client:
         yield client, store._link.channel.removesuffix("news")
+
+
+async def test_askers_are_forgotten_after_a_month(process: Open, redis_server: RedisServer) -> None:
+    store = await process()
+    await accepted(store, QUESTION)
+    async with looking_at(store, redis_server) as (client, prefix):
+        asked = f"{prefix}asked:T1:C1:{KEY.ts}"
+        month_s = ASKED_DAYS * 86_400
+        assert month_s - 60 < await client.ttl(asked) <= month_s
+        assert month_s - 60 < await client.ttl(asked.replace(":asked:", ":first:")) <= month_s
+        await client.zadd(asked, {"U2": (time.time() - month_s - 60) * 1e6})
+    assert await store.asked_in("T1", "C1", KEY.ts) == {"U1": KEY.ts}
+
+
+async def test_a_redis_that_came_back_empty_says_so_when_it_is_asked_for_askers(
+    process: Open, redis_server: RedisServer
+) -> None:
+    store = await process()
+    since = store.remembers_since
+    async with looking_at(store, redis_server) as (client, prefix):
+        await client.delete(f"{prefix}since")
+    assert await store.asked_in("T1", "C1", KEY.ts) == {}
+    assert store.remembers_since > since
 
 
 # --- several processes ------------------------------------------------------------------------
@@ -573,11 +596,15 @@ async def test_every_key_has_the_prefix_ends_by_itself_and_holds_no_text(
         keys = {key: await client.ttl(key) for key in await client.keys("*")}
         assert {key.removeprefix(prefix).split(":")[0] for key in keys} == {
             *("turn", "open", "thread", "line", "places", "peers", "since"),
+            *("asked", "first"),
             *("calls", "pause", "teams", "budgets", "live"),
         }
+        names = (f"{prefix}asked:", f"{prefix}first:")
+        asked_in = [key for key in keys if key.startswith(names)]
+        assert all(0 < keys.pop(key) <= ASKED_DAYS * 86_400 for key in asked_in)
         assert all(0 < ttl <= CLAIM_HOURS * 3_600 for ttl in keys.values()), keys
         assert [key for key in keys if not key.startswith(prefix)] == []
-        shown = {key: await contents(client, key) for key in keys}
+        shown = {key: await contents(client, key) for key in (*keys, *asked_in)}
         assert "private" not in str(shown)
         assert shown[f"{prefix}turn:{settled}"] == {"outcome": "complete"}
         assert keys[f"{prefix}turn:{settled}"] > CLAIM_HOURS * 3_600 - 60

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bot.clock import SystemClock
 from bot.errors import StoreUnavailable
-from bot.store import BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News, Store
+from bot.store import ASKED_DAYS, ASKERS, BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News, Store
 from bot.store.ledger import Claim, Live, Spent
 from bot.store.redis import RedisStore
 from bot.store.sqlite import SqliteStore
@@ -169,15 +169,16 @@ async def test_open_turns_come_back_with_their_messages_and_without_text(
         is_shared=True,
         reuses=True,
         continues=True,
+        in_doubt=True,
         run=3,
-        files=2,
+        files=({"id": "F1"},),
     )
     dying, accepted_at = await backend.open(lease_s=DYING_S), backend.wall()
     await accepted(dying, question)
     for part, ts in (0, "1700000001.000100"), (1, "1700000002.000100"), (1, "1700000003.000100"):
         await dying.note_message(question.key, part, ts)
     (entry,) = await (await after(dying)).abandoned()
-    assert entry.question == replace(question, text="", files=0)
+    assert entry.question == replace(question, text="", files=())
     assert entry.messages == {0: "1700000001.000100", 1: "1700000003.000100"}
     assert entry.accepted_at == pytest.approx(accepted_at, abs=1.0)
 
@@ -285,6 +286,8 @@ VERBS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "release": lambda store: store.release(KEY, tried=False),
     "note_message": lambda store: store.note_message(KEY, 0, "1700000000.000200"),
     "settle": lambda store: store.settle(KEY, Outcome.COMPLETE),
+    "asked_in": lambda store: store.asked_in(*THREAD),
+    "note_askers": lambda store: store.note_askers(*THREAD, {"U1": KEY.ts}),
     "ping": lambda store: store.ping(),
     "ledger.take": lambda store: store.ledger.take([EDITS], {}),
     "ledger.put_off": lambda store: store.ledger.put_off([EDITS.budget]),
@@ -398,6 +401,105 @@ async def test_an_abandoned_turn_keeps_its_thread_waiting(backend: Backend, afte
     assert await successor.take_up(first)
     await successor.settle(first, Outcome.INTERRUPTED)
     assert await successor.take_place(second, 9) == 0
+
+
+# --- who has asked in a thread ----------------------------------------------------------------
+
+THREAD = ("T1", "C1", QUESTION.ts)
+FOLLOW_UP = replace(QUESTION, ts="1700000000.000200", thread_ts=QUESTION.ts)
+FOLLOW_UP_AGAIN = replace(FOLLOW_UP, ts="1700000000.000300")
+
+
+async def test_who_asks_in_a_channel_has_asked_in_that_thread(
+    backend: Backend, after: After
+) -> None:
+    dying = await backend.open(lease_s=DYING_S)
+    assert await dying.asked_in(*THREAD) == {}
+    await accepted(dying, QUESTION, replace(FOLLOW_UP, user="U2"), FOLLOW_UP_AGAIN)
+    await dying.settle(KEY, Outcome.FAILED)
+    successor = await after(dying)
+    assert await successor.asked_in(*THREAD) == {"U1": KEY.ts, "U2": FOLLOW_UP.ts}
+    for other in (("T2", *THREAD[1:]), ("T1", "C2", KEY.ts), ("T1", "C1", FOLLOW_UP.ts)):
+        assert await successor.asked_in(*other) == {}
+
+
+async def test_who_writes_directly_or_is_in_doubt_does_not_count_among_the_askers(
+    store: Store,
+) -> None:
+    await accepted(
+        store,
+        replace(QUESTION, in_doubt=True),
+        replace(FOLLOW_UP, surface="direct"),
+        replace(QUESTION, channel="D1", surface="direct"),
+    )
+    assert await store.asked_in(*THREAD) == {}
+    assert await store.asked_in("T1", "D1", KEY.ts) == {}
+
+
+async def test_a_question_that_was_claimed_before_adds_no_asker(store: Store) -> None:
+    await accepted(store, QUESTION)
+    assert not await store.accept(replace(QUESTION, user="U2"))
+    assert await store.asked_in(*THREAD) == {"U1": KEY.ts}
+
+
+async def test_who_was_declined_has_not_asked(store: Store) -> None:
+    await accepted(store, QUESTION, replace(FOLLOW_UP, user="U2"))
+    await store.settle(FOLLOW_UP.key, Outcome.DECLINED)
+    assert await store.asked_in(*THREAD) == {"U1": KEY.ts}
+    await store.settle(KEY, Outcome.DECLINED)
+    assert await store.asked_in(*THREAD) == {}
+    await accepted(store, FOLLOW_UP_AGAIN)
+    assert await store.asked_in(*THREAD) == {"U1": FOLLOW_UP_AGAIN.ts}
+
+
+async def test_askers_can_be_noted(store: Store) -> None:
+    await store.note_askers(*THREAD, {})
+    await store.note_askers(*THREAD, {"U2": "2.0", "U3": "3.0"})
+    await store.note_askers(*THREAD, {"U2": "1.0", "U3": "4.0"})
+    assert await store.asked_in(*THREAD) == {"U2": "1.0", "U3": "3.0"}
+
+
+async def test_of_many_askers_the_last_ones_are_kept(store: Store) -> None:
+    users = [f"U{number}" for number in range(ASKERS + 2)]
+    for user in [*users, users[2]]:
+        await store.note_askers(*THREAD, {user: KEY.ts})
+    await store.note_askers("T1", "C1", FOLLOW_UP.ts, {"U9999": KEY.ts})
+    assert (await store.asked_in(*THREAD)).keys() == set(users[2:])
+    await store.note_askers(*THREAD, {"U1000": FOLLOW_UP.ts})
+    assert (await store.asked_in(*THREAD)).keys() == {*users[2:3], *users[4:], "U1000"}
+    await store.note_askers(*THREAD, {users[0]: FOLLOW_UP.ts})
+    assert (await store.asked_in(*THREAD))[users[0]] == FOLLOW_UP.ts
+
+
+async def test_a_store_that_lasts_remembers_since_it_was_made(
+    backend: Backend, after: After
+) -> None:
+    dying = await backend.open(lease_s=DYING_S)
+    since = dying.remembers_since
+    assert since == pytest.approx(backend.wall(), abs=5.0)
+    await backend.pass_s(0.05)
+    successor = await after(dying)
+    await successor.asked_in(*THREAD)
+    assert successor.remembers_since == since
+
+
+async def test_askers_are_forgotten_after_a_month(tmp_path: Path) -> None:
+    backend = Sqlite(tmp_path)
+    store = await backend.open()
+    await accepted(store, QUESTION, replace(FOLLOW_UP, user="U2"))
+    await backend.pass_s(ASKED_DAYS * 86_400 - 1)
+    await store.note_askers(*THREAD, {"U2": FOLLOW_UP.ts})
+    await backend.pass_s(1)
+    assert await store.asked_in(*THREAD) == {"U2": FOLLOW_UP.ts}
+    await store.close()
+    second = await backend.open()
+    assert await second.asked_in(*THREAD) == {"U2": FOLLOW_UP.ts}
+    assert await second._file.do(lambda: _rows(second)) == 1
+    await second.close()
+
+
+def _rows(store: SqliteStore) -> int:
+    return int(store._file.db.execute("SELECT count(*) FROM askers").fetchone()[0])
 
 
 # --- the ledger -------------------------------------------------------------------------------

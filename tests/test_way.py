@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bot.conversation import UNREAD_FILES, UNREAD_THREAD
+from bot.conversation import UNREAD_THREAD
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
-from bot.turns.sentences import HINT, HINT_DIRECT, HINT_FILES
-from tests.conftest import World, prose, same
+from bot.turns.sentences import HINT, HINT_DIRECT
+from tests.conftest import World, before_the_aside, prose, same
 
 
 async def test_a_mention_becomes_a_streamed_reply_in_its_thread(world: World, bot: Server) -> None:
@@ -67,14 +67,15 @@ async def test_a_follow_up_carries_the_thread_with_roles_and_names(
     await world.ask("are you sure?", thread_ts=root)
     await world.idle()
     first, second, third = world.claude.requests[-1].body["messages"]
-    assert first == {"role": "user", "content": "[ada] what is 2 + 2 & why"}
+    assert first["role"] == "user" and before_the_aside(first) == "[ada] what is 2 + 2 & why"
     assert second["role"] == "assistant"
     assert "**4**" in second["content"] and "```python\nprint(2 + 2)\n```" in second["content"]
-    assert third["content"] == (
+    assert before_the_aside(third) == (
         "[bob] I doubt it, see this (https://x.test)\n\n[ada] are you sure?"
     )
 
 
+@pytest.mark.usefixtures("patient_twin")
 async def test_a_question_that_starts_a_thread_reads_nothing(world: World, bot: Server) -> None:
     await world.ask("hello")
     await world.idle()
@@ -88,7 +89,8 @@ async def test_a_flat_direct_message_remembers_the_last_hours(world: World, bot:
     await world.idle()
     await world.ask("who am I?", channel=world.dm)
     await world.idle()
-    said = [(turn["role"], turn["content"]) for turn in world.claude.requests[-1].body["messages"]]
+    turns = world.claude.requests[-1].body["messages"]
+    said = [(turn["role"], before_the_aside(turn)) for turn in turns]
     assert said == [
         ("user", "I am Ada"),
         ("assistant", "Nice to meet you, Ada."),
@@ -112,7 +114,8 @@ async def test_the_question_reaches_claude_as_a_person_reads_it(
 ) -> None:
     await world.slack.say(world.ada, world.general, text)
     await world.idle()
-    assert world.claude.requests[-1].body["messages"] == [{"role": "user", "content": asked}]
+    (turn,) = world.claude.requests[-1].body["messages"]
+    assert before_the_aside(turn) == f"[ada] {asked}"
 
 
 async def test_a_mention_without_text_gets_a_hint_and_costs_nothing(
@@ -123,16 +126,6 @@ async def test_a_mention_without_text_gets_a_hint_and_costs_nothing(
     await world.slack.say(world.ada, world.dm, "  ")
     await world.until_says(HINT_DIRECT, channel=world.dm)
     assert world.claude.requests == []
-
-
-async def test_files_that_are_not_read_are_never_ignored_in_silence(
-    world: World, bot: Server
-) -> None:
-    file = world.slack.add_file("a.txt", b"hello", world.ada)
-    await world.slack.say(world.ada, world.dm, "", files=[file])
-    await world.until_says(HINT_FILES, channel=world.dm)
-    await world.slack.say(world.ada, world.dm, "what is this?", files=[file])
-    await world.until_says(UNREAD_FILES, channel=world.dm)
 
 
 async def test_a_mention_that_slack_delivers_in_two_events_is_answered_once(

@@ -13,20 +13,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 import anthropic
 import httpx2
 
 from bot import logs
+from bot.channels import Manner
 from bot.claude import attempt
 from bot.claude.attempt import Ended
 from bot.claude.breather import Breather
 from bot.claude.request import Request
 from bot.claude.seam import Seam
 from bot.claude.watch import Clocks
-from bot.config import Effort
 from bot.errors import ClaudeBusy, ClaudeError, ClaudeFailing, ModelUnknown
 from bot.turn import (
     ClaudeEvent,
@@ -70,11 +70,8 @@ class Claude:
         *,
         api_key: str,
         base_url: str | None,
-        model: str,
         fallback_model: str | None,
-        effort: Effort,
         max_tokens: int,
-        system: str,
         clocks: Clocks,
     ) -> None:
         limits = httpx2.Limits(max_connections=1_000, keepalive_expiry=KEEPALIVE_S)
@@ -87,34 +84,38 @@ class Claude:
             timeout=timeout,
             http_client=anthropic.DefaultAioHttpClient(limits=limits, timeout=timeout),
         )
-        self.model = model
-        self.fallback_model = fallback_model if fallback_model != model else None
+        self.fallback_model = fallback_model
         self.clocks = clocks
-        self._effort = effort
         self._max_tokens = max_tokens
-        self._system = system
         self._breathers: dict[str, Breather] = {}
 
     async def close(self) -> None:
         await self.client.close()
 
-    async def warm_up(self) -> None:
+    async def warm_up(self, models: Iterable[str]) -> None:
         """Open the connection and load what the first request needs, so that nobody waits for it;
-        and say in the log what is wrong with the key or the model."""
-        try:
-            async with asyncio.timeout(WARM_UP_TIMEOUT_S):
-                await self.client.models.retrieve(self.model)
-        except anthropic.APIStatusError as error:
-            logs.warning(log, "claude_check", status=error.status_code, model=self.model)
-        except (anthropic.APIError, httpx2.HTTPError, ValueError, TimeoutError) as error:
-            logs.warning(log, "claude_check", error=type(error).__name__, model=self.model)
+        and say in the log what is wrong with the key or one of the models."""
+        for model in models:
+            try:
+                async with asyncio.timeout(WARM_UP_TIMEOUT_S):
+                    await self.client.models.retrieve(model)
+            except anthropic.APIStatusError as error:
+                logs.warning(log, "claude_check", status=error.status_code, model=model)
+            except (anthropic.APIError, httpx2.HTTPError, ValueError, TimeoutError) as error:
+                logs.warning(log, "claude_check", error=type(error).__name__, model=model)
 
     def breather(self, model: str) -> Breather:
         """The pause that overload of `model` has opened for all turns, or may open."""
         return self._breathers.setdefault(model, Breather())
 
     async def reply(
-        self, messages: Sequence[Message], *, user: str, tell: Tell, report: StreamReport
+        self,
+        messages: Sequence[Message],
+        manner: Manner,
+        *,
+        user: str,
+        tell: Tell,
+        report: StreamReport,
     ) -> Done:
         """Claude's reply to `messages` (the last one from the user), told to `tell` as it comes.
 
@@ -124,19 +125,22 @@ class Claude:
         """
         request = Request(
             messages=messages,
-            system=self._system,
+            system=manner.system,
             user=user,
-            effort=self._effort,
+            effort=manner.effort,
             max_tokens=self._max_tokens,
         )
-        return await _Reply(self, request, tell, report).run()
+        return await _Reply(self, manner.model, request, tell, report).run()
 
 
 class _Reply:
     """One reply on its way: what was written, and what may still be tried."""
 
-    def __init__(self, claude: Claude, request: Request, tell: Tell, report: StreamReport) -> None:
+    def __init__(
+        self, claude: Claude, model: str, request: Request, tell: Tell, report: StreamReport
+    ) -> None:
         self._claude = claude
+        self._model = model
         self._request = request
         self._tell_turn = tell
         self._report = report
@@ -151,7 +155,7 @@ class _Reply:
 
     async def run(self) -> Done:
         try:
-            return await self._stream(self._claude.model, ATTEMPTS)
+            return await self._stream(self._model, ATTEMPTS)
         except ClaudeError as error:
             if not (error.retryable or isinstance(error, ModelUnknown)):
                 raise
@@ -160,9 +164,9 @@ class _Reply:
     async def _other_ways(self, failure: ClaudeError) -> Done:
         """The other model, then one request in one piece. Raises the first failure, or the last
         one where the first was only that the model is unknown, when neither helps."""
-        model, other = self._claude.model, self._claude.fallback_model
+        model, other = self._model, self._claude.fallback_model
         last = failure
-        if other is not None:
+        if other is not None and other != model:
             logs.warning(log, "claude_fallback", model=other, after=type(failure).__name__)
             self._tell_turn(Switched(other))
             try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bot.claude.models import undated
 from bot.turn import Usage
 
 AS_OF: Final = "2026-11-22"
@@ -51,11 +52,13 @@ PRICES: Final[Mapping[str, Price]] = {
     "claude-opus-4-7": Price(5.0, 25.0, 0.50),
     "claude-opus-4-6": Price(5.0, 25.0, 0.50),
     "claude-sonnet-4-6": Price(3.0, 15.0, 0.30),
+    "claude-opus-4-5": Price(5.0, 25.0, 0.50),
+    "claude-sonnet-4-5": Price(3.0, 15.0, 0.30),
     "claude-haiku-4-5": Price(1.0, 5.0, 0.10),
 }
 
 
 def cost(model: str, usage: Usage) -> float | None:
     """Dollars for one request; None if the price of the model is not known."""
-    price = PRICES.get(model)
+    price = PRICES.get(undated(model))
     return None if price is None else price.of(usage)

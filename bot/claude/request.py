@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal, cast
 
-from anthropic.types import MessageParam
+from anthropic.types import (
+    DocumentBlockParam,
+    ImageBlockParam,
+    MessageParam,
+    TextBlockParam,
+)
 from anthropic.types.message_create_params import MessageCreateParamsBase
 
+from bot.claude import models
 from bot.config import Effort
-from bot.turn import Message
+from bot.turn import Attachment, Message
 
 # Models since 4.6 refuse a request whose last message is the assistant's, so the partial text is
 # quoted to them: platform.claude.com/docs/en/build-with-claude/streaming (error recovery).
@@ -24,6 +31,9 @@ CONTINUE: Final = (
     "mention the interruption.\n====\n{partial}"
 )
 GO_ON: Final = "Please continue from where you left off."
+
+Block = TextBlockParam | ImageBlockParam | DocumentBlockParam
+ImageType = Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +49,12 @@ class Request:
     def continuing(self, partial: str) -> Request:
         """The request for the rest, when `partial` was written and the stream broke."""
         asked = self.messages[-1]
-        text = f"{asked.text}\n\n{CONTINUE.format(partial=partial)}"
-        return replace(self, messages=[*self.messages[:-1], Message("user", text)])
+        more = CONTINUE.format(partial=partial)
+        if asked.aside:
+            asked = replace(asked, aside=f"{asked.aside}\n\n{more}")
+        else:
+            asked = replace(asked, text=f"{asked.text}\n\n{more}")
+        return replace(self, messages=[*self.messages[:-1], asked])
 
     def after_pause(self, partial: str) -> Request:
         """The request for the rest, when Claude itself paused its turn after `partial`."""
@@ -55,18 +69,64 @@ class Request:
 
     def params(self, model: str) -> MessageCreateParamsBase:
         """The parameters of the call, but `stream`. The person who asks is sent as a hash."""
-        return {
+        params: MessageCreateParamsBase = {
             "model": model,
-            "max_tokens": self.max_tokens,
+            "max_tokens": min(self.max_tokens, models.most_tokens(model)),
             "system": self.system,
             "messages": [_param(message) for message in self.messages],
-            "output_config": {"effort": self.effort},
             "cache_control": {"type": "ephemeral"},
             "metadata": {"user_id": hashlib.sha256(self.user.encode()).hexdigest()[:32]},
         }
+        if (effort := models.effort(model, self.effort)) is not None:
+            params["output_config"] = {"effort": effort}
+        return params
 
 
 def _param(message: Message) -> MessageParam:
     if message.role == "assistant":
         return {"role": "assistant", "content": message.text}
-    return {"role": "user", "content": message.text}
+    if not (message.attachments or message.aside):
+        return {"role": "user", "content": message.text}
+    content = [block for attachment in message.attachments for block in _blocks(attachment)]
+    if message.text.strip():
+        content.append({"type": "text", "text": message.text})
+    if message.aside:
+        # What the next question's request begins with ends here, so that is where it is cached:
+        # platform.claude.com/docs/en/build-with-claude/prompt-caching.
+        content[-1]["cache_control"] = {"type": "ephemeral"}
+        content.append({"type": "text", "text": message.aside})
+    return {"role": "user", "content": content}
+
+
+def _blocks(attachment: Attachment) -> Iterator[Block]:
+    """The blocks of one file: platform.claude.com/docs/en/build-with-claude/vision, pdf-support.
+
+    An image has no title, so its name stands before it.
+    """
+    match attachment.kind:
+        case "image":
+            yield {"type": "text", "text": f"[Attached image: {attachment.name}]"}
+            yield {
+                "type": "image",
+                "source": {
+                    "type": "base64",
+                    "media_type": cast(ImageType, attachment.media_type),
+                    "data": base64.b64encode(attachment.data).decode(),
+                },
+            }
+        case "pdf":
+            yield {
+                "type": "document",
+                "title": attachment.name,
+                "source": {
+                    "type": "base64",
+                    "media_type": "application/pdf",
+                    "data": base64.b64encode(attachment.data).decode(),
+                },
+            }
+        case "text":
+            yield {
+                "type": "document",
+                "title": attachment.name,
+                "source": {"type": "text", "media_type": "text/plain", "data": attachment.text},
+            }

@@ -1,4 +1,5 @@
-"""Direct messages, edits, deletions, and the twin that a mention has among the message events."""
+"""Direct messages, follow-ups without a mention, edits, deletions, and the twin that a mention has
+among the message events."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from typing import Any, Final
 
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 
+from bot.listeners.follow_ups import may_follow_up
 from bot.listeners.question import from_event
-from bot.turn import Surface
+from bot.turn import Surface, mentions
 from bot.turns import Turns
 
 ASKING: Final = frozenset({None, "file_share", "thread_broadcast", "me_message"})
@@ -31,10 +33,11 @@ def register(app: AsyncApp, turns: Turns) -> None:
             )
             return
         surface = _surface(event, str(context.bot_user_id))
-        if surface is None or event.get("subtype") not in ASKING:
+        if event.get("subtype") not in ASKING or (surface is None and not may_follow_up(event)):
             return
-        if (question := from_event(event, body, context, surface)) is not None:
-            await turns.accept(question)
+        question = from_event(event, body, context, surface or "channel")
+        if question is not None:
+            await (turns.accept(question) if surface else turns.follow_up(question))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,10 @@ def deleted_ts(event: Mapping[str, Any]) -> str | None:
 
 
 def _surface(event: dict[str, Any], bot_user_id: str) -> Surface | None:
-    """Where the bot is asked; None if the message is not for it.
+    """Where the bot is addressed; None if it is not.
 
     A mention comes as `app_mention` too; whichever is first is answered, the other is dropped.
     """
     if event.get("channel_type") == "im" or str(event.get("channel")).startswith("D"):
         return "direct"
-    text = str(event.get("text") or "")
-    mentioned = f"<@{bot_user_id}>" in text or f"<@{bot_user_id}|" in text
-    return "channel" if mentioned else None
+    return "channel" if mentions(str(event.get("text") or ""), bot_user_id) else None

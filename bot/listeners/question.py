@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from slack_bolt.async_app import AsyncBoltContext
 
+from bot.files import files_of
 from bot.turn import Question, Surface
 
 SLACK_ITSELF: Final = frozenset({"USLACKBOT", "USLACK"})
@@ -27,7 +28,7 @@ def from_event(
     if user in SLACK_ITSELF or not isinstance(thread_ts, str | None):
         return None
     authorized = context.authorize_result
-    files = event.get("files")
+    tells_files = event.get("type") != "app_mention" or "files" in event
     return Question(
         team=str(authorized.team_id if authorized else context.team_id),
         channel=str(channel),
@@ -38,7 +39,7 @@ def from_event(
         user_team=_foreign_team(event, body),
         is_shared=bool(body.get("is_ext_shared_channel")),
         text=str(event.get("text") or ""),
-        files=len(files) if isinstance(files, list) else 0,
+        files=files_of(event) if tells_files else None,
     )
 
 

@@ -24,8 +24,14 @@ POST_SPACING_S: Final = 1.05
 """Slack counts when a call arrives, we when it leaves: a little more than its minute and second."""
 READS_PER_MINUTE: Final = 50
 """conversations.replies and .history are Tier 3."""
+READS_ASIDE_PER_MINUTE: Final = 15
+"""Of these, for what can wait."""
 NAMES_PER_MINUTE: Final = 90
 """users.info is Tier 4 (100)."""
+FILES_PER_MINUTE: Final = 90
+"""files.info is Tier 4 too."""
+CHANNEL_NAMES_PER_MINUTE: Final = 40
+"""conversations.info is Tier 3 (50)."""
 DELETES_PER_MINUTE: Final = 50
 STARTS_PER_MINUTE: Final = 20
 STOPS_PER_MINUTE: Final = 20
@@ -256,6 +262,15 @@ class Pacer:
         """Wait for a read of a thread or channel; False if there is none within `timeout_s`."""
         return await self._queue("reads", team, READS_PER_MINUTE).take(timeout_s)
 
+    async def read_aside(self, team: str, timeout_s: float) -> bool:
+        """As `read`, for what can wait: so few that questions find reads left."""
+        key = ("reads_aside", team)
+        if key not in self._queues:
+            own = self._budget(f"{team}:reads_aside", READS_ASIDE_PER_MINUTE, MINUTE_S)
+            all_reads = self._queue("reads", team, READS_PER_MINUTE).first_budget
+            self._queues[key] = self._line(f"reads_aside:{team}", [own, all_reads])
+        return await self._queues[key].take(timeout_s)
+
     def pause_reads(self, team: str, seconds: float) -> None:
         """Read no thread or channel for `seconds`, then more slowly for a while."""
         self._pause(self._queue("reads", team, READS_PER_MINUTE), seconds)
@@ -267,6 +282,22 @@ class Pacer:
     def pause_look_ups(self, team: str, seconds: float) -> None:
         """Look nobody up for `seconds`, then more slowly for a while."""
         self._pause(self._queue("names", team, NAMES_PER_MINUTE), seconds)
+
+    async def look_up_channel(self, team: str) -> bool:
+        """Take a look-up of a channel if one is free now."""
+        return await self._queue("channels", team, CHANNEL_NAMES_PER_MINUTE).take_now()
+
+    def pause_channel_look_ups(self, team: str, seconds: float) -> None:
+        """Look no channel up for `seconds`, then more slowly for a while."""
+        self._pause(self._queue("channels", team, CHANNEL_NAMES_PER_MINUTE), seconds)
+
+    async def look_up_file(self, team: str) -> bool:
+        """Take a look-up of a file's description if one is free now."""
+        return await self._queue("files", team, FILES_PER_MINUTE).take_now()
+
+    def pause_file_look_ups(self, team: str, seconds: float) -> None:
+        """Look no file up for `seconds`, then more slowly for a while."""
+        self._pause(self._queue("files", team, FILES_PER_MINUTE), seconds)
 
     def _queue(self, calls: str, team: str, per_minute: int) -> Queue:
         key = (calls, team)

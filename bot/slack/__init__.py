@@ -16,10 +16,12 @@ from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncServerErrorRetryHandler,
 )
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.calls import call, patiently
+from bot.slack.downloads import Downloads
 from bot.slack.mark import Mark
-from bot.slack.workspace import Identity, SlackMessage, Workspace
+from bot.slack.workspace import Identity, Person, SlackFile, SlackMessage, Workspace
 
 CALL_TIMEOUT_S: Final = 10.0
 
@@ -59,15 +61,25 @@ async def connect(token: str, base_url: str, session: aiohttp.ClientSession) -> 
     AuthFailed for a bad token, another SlackError when Slack cannot be reached.
     """
     writes, reads = clients(token, base_url, session)
-    answer = await call("auth.test", reads.auth_test)
+    headers: Mapping[str, str] = {}
+
+    async def auth_test() -> AsyncSlackResponse:
+        nonlocal headers
+        response = await reads.auth_test()
+        headers = response.headers
+        return response
+
+    answer = await call("auth.test", auth_test)
+    scopes = headers.get("x-oauth-scopes")
     identity = Identity(
         team=str(answer.get("team_id") or ""),
         team_name=str(answer.get("team") or ""),
         bot_user_id=str(answer.get("user_id") or ""),
         bot_id=answer.get("bot_id"),
         enterprise=answer.get("enterprise_id"),
+        scopes=None if scopes is None else frozenset(scopes.replace(",", " ").split()),
     )
-    return Workspace(identity, writes, reads)
+    return Workspace(identity, writes, reads, Downloads(token, base_url, session))
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -84,7 +96,9 @@ def new_session() -> aiohttp.ClientSession:
 __all__ = [
     "Identity",
     "Mark",
+    "Person",
     "Slack",
+    "SlackFile",
     "SlackMessage",
     "Workspace",
     "call",

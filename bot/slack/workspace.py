@@ -11,10 +11,14 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import MessageGone, Transient
 from bot.slack.calls import call
+from bot.slack.downloads import Downloads
 from bot.slack.mark import Mark
 
 SlackMessage = dict[str, Any]
 """A message as Slack's history shows it."""
+
+SlackFile = dict[str, Any]
+"""A file as Slack describes it: docs.slack.dev/reference/objects/file-object."""
 
 Page = tuple[list[SlackMessage], str | None]
 """Messages, and the cursor of the next page."""
@@ -32,15 +36,33 @@ class Identity:
     bot_user_id: str
     bot_id: str | None
     enterprise: str | None = None
+    scopes: frozenset[str] | None = None
+    """What the token may do, if Slack told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in a workspace (users.info)."""
+
+    name: str
+    utc_offset_s: int | None = None
+    """Seconds by which their clock is ahead of UTC; None where Slack does not tell."""
 
 
 class Workspace:
     """The bot's calls in one workspace."""
 
-    def __init__(self, identity: Identity, writes: AsyncWebClient, reads: AsyncWebClient) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        writes: AsyncWebClient,
+        reads: AsyncWebClient,
+        downloads: Downloads,
+    ) -> None:
         self.identity = identity
         self._writes = writes
         self._reads = reads
+        self._downloads = downloads
 
     def is_own(self, message: SlackMessage) -> bool:
         """Whether the bot itself has written `message`."""
@@ -264,17 +286,39 @@ class Workspace:
             if cursor is None:
                 return
 
-    async def display_name(self, user: str) -> str:
-        """How a person is called: display name, else real name, else the id."""
+    async def file_info(self, file_id: str) -> SlackFile:
+        """What Slack knows of a file; a message from another organisation has only its id."""
+        response = await call("files.info", lambda: self._reads.files_info(file=file_id))
+        found = response.get("file")
+        return found if isinstance(found, dict) else {}
+
+    async def download(self, file: SlackFile, max_bytes: int) -> bytes:
+        """The content of a file, of at most `max_bytes`. Raises FileUnread with the reason."""
+        return await self._downloads.content(file, max_bytes)
+
+    async def channel_name(self, channel: str) -> str:
+        """How a channel is called, "" for a conversation without a name of its own."""
+        response = await call(
+            "conversations.info", lambda: self._reads.conversations_info(channel=channel)
+        )
+        found = response.get("channel")
+        if not isinstance(found, Mapping) or found.get("is_mpim") or found.get("is_im"):
+            return ""
+        return str(found.get("name") or "")
+
+    async def person(self, user: str) -> Person:
+        """Who somebody is: display name, else real name, else the id; and their time zone now."""
         response = await call("users.info", lambda: self._reads.users_info(user=user))
         found = response.get("user")
         record = found if isinstance(found, Mapping) else {}
         profile = record.get("profile")
         profile = profile if isinstance(profile, Mapping) else {}
+        offset = record.get("tz_offset")
+        offset_s = offset if isinstance(offset, int) and abs(offset) <= 86_400 else None
         for value in (profile.get("display_name"), profile.get("real_name"), record.get("name")):
             if isinstance(value, str) and value.strip():
-                return value.strip()
-        return user
+                return Person(value.strip(), offset_s)
+        return Person(user, offset_s)
 
 
 async def _page(method: str, send: Callable[[], Awaitable[Any]]) -> Page:

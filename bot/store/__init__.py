@@ -17,6 +17,10 @@ CLAIM_HOURS: Final = 26
 LEASE_S: Final = 10.0
 """A turn whose owner has not been heard of for so long may be taken up by another process."""
 RENEW_EVERY_S: Final = 3.0
+ASKED_DAYS: Final = 30
+"""How long it is remembered that somebody has asked in a thread."""
+ASKERS: Final = 50
+"""Of one thread, those who asked last."""
 BEHIND_A_REPLY: Final = -1
 """What `take_place` says while another reply of the same thread is under way."""
 
@@ -68,7 +72,7 @@ class Store(Protocol):
 
     @property
     def remembers_since(self) -> float:
-        """Seconds since the epoch: claims from before then may have been lost."""
+        """Seconds since the epoch: what was accepted before then may be unknown."""
 
     @property
     def is_doubtful(self) -> bool:
@@ -79,7 +83,8 @@ class Store(Protocol):
         """Claim the question, write its journal entry and lease it, in one step; False if it was
         claimed before. When this returns, a crash can no longer lose the question.
 
-        A run above 0 ends the run before it as superseded, if that is still open.
+        A run above 0 ends the run before it as superseded, if that is still open. Who asks in a
+        channel has asked in that thread (see `asked_in`), unless the question is in doubt.
         """
 
     async def abandoned(self) -> list[OpenTurn]:
@@ -103,7 +108,7 @@ class Store(Protocol):
 
     async def settle(self, key: TurnKey, outcome: Outcome) -> None:
         """Close the journal entry; its thread and its place become free. Nothing happens if another
-        process has taken the turn up."""
+        process has taken the turn up. Who was declined counts no more among the thread's askers."""
 
     async def take_place(self, key: TurnKey, limit: int) -> int:
         """Ask for one of `limit` places (over all processes) for an open turn that is leased to
@@ -113,6 +118,17 @@ class Store(Protocol):
         Places are given in order of acceptance; within a thread in order of the questions' ts.
         To be asked again after `settled` or `released` news, and now and then.
         """
+
+    async def asked_in(self, team: str, channel: str, thread_ts: str) -> Mapping[str, str]:
+        """Who has asked in a thread, with the ts of their first question: ASKERS people at most,
+        each for ASKED_DAYS since they asked last, without those whom the bot may not answer. What
+        is older than `remembers_since`, as it is after this call, may be unknown."""
+
+    async def note_askers(
+        self, team: str, channel: str, thread_ts: str, askers: Mapping[str, str]
+    ) -> None:
+        """Remember that people have asked in a thread, each first with the question of that ts, as
+        if it were now, one after the other."""
 
     async def tell(self, news: News) -> None:
         """Tell the other processes, as far as they can be reached now."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bot import logs
 from bot.errors import BotError, Draining, SlackError, StoreUnavailable
+from bot.slack import SlackFile
 from bot.store import News, OpenTurn
 from bot.turn import Outcome, Question, TurnKey
 from bot.turns import closing, end, sentences
@@ -46,6 +47,8 @@ class Turns:
         self._accepting: dict[TurnKey, asyncio.Future[bool]] = {}
         self._deleted: OrderedDict[Place, None] = OrderedDict()
         """Messages whose deletion was told, since it may overtake what else is told of them."""
+        self._twin_files: dict[TurnKey, tuple[SlackFile, ...]] = {}
+        """What the twin of an event that is just being claimed says of its files."""
         self._errands: set[asyncio.Task[None]] = set()
         """Short work that outlives what asked for it: records, news, a word to somebody."""
         self._renewing: asyncio.Task[None] | None = None
@@ -83,6 +86,16 @@ class Turns:
         event again. An entry that gets written after the time limit is answered all the same.
         """
         return await self._accept(question)
+
+    async def follow_up(self, message: Question) -> None:
+        """Accept a message without a mention, if somebody who is followed has written it in a
+        thread where the bot was asked. Raises as `accept`."""
+        try:
+            async with asyncio.timeout(ACCEPT_TIMEOUT_S):
+                if (question := await self._means.follow_ups.heed(message)) is not None:
+                    await self._accept(question)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {ACCEPT_TIMEOUT_S:g} s") from error
 
     async def again(self, press: Press) -> None:
         """Answer a question once more, or go on with its reply, for whoever pressed the button;
@@ -166,6 +179,8 @@ class Turns:
         try:
             for entry in await self._means.store.abandoned():
                 key = entry.question.key
+                if entry.question.in_doubt:  # it shows nothing yet, and stays in the journal
+                    continue
                 if key in self._handed_over and await self._means.store.take_up(key):
                     self._start(entry.question, entry=replace(entry, accepted_at=0.0))
         except StoreUnavailable as error:
@@ -202,6 +217,8 @@ class Turns:
             writing = asyncio.ensure_future(self._means.store.accept(question))
             self._accepting[question.key] = writing
             writing.add_done_callback(lambda written: self._accepted(question, beside, written))
+        elif question.files is not None:
+            self._twin_files[question.key] = question.files
         done, _ = await asyncio.wait([writing], timeout=ACCEPT_TIMEOUT_S)
         if not done:
             raise StoreUnavailable(f"no answer within {ACCEPT_TIMEOUT_S:g} s")
@@ -212,8 +229,15 @@ class Turns:
     ) -> None:
         key = question.key
         del self._accepting[key]
-        if writing.cancelled() or writing.exception() is not None or not writing.result():
+        files = self._twin_files.pop(key, question.files)
+        if writing.cancelled() or writing.exception() is not None:
             return
+        if not writing.result():
+            run = self._runs.get(key)
+            if run is not None and files is not None:
+                run.tell_files(files)
+            return
+        question = replace(question, files=files)
         if self.draining:
             self._spawn(closing.release(self._means.store, key, tried=False))
             return

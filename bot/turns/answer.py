@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Final
 
 from bot import logs, metrics
-from bot.conversation import Conversation, plain_text
-from bot.errors import BotError, ClaudeError
+from bot.conversation import Conversation, is_new_start, plain_text
+from bot.errors import BotError, ClaudeError, ClaudeRejected, ConversationTooLong
 from bot.live_message import NOTHING, THINKING, LiveMessage
 from bot.turn import (
     ClaudeEvent,
@@ -25,6 +26,7 @@ from bot.turn import (
 )
 from bot.turn import Message as Said
 from bot.turns import end, sentences
+from bot.turns.attached import Attached
 from bot.turns.end import End
 from bot.turns.means import Means
 
@@ -41,10 +43,17 @@ class Answer:
     """One try to answer."""
 
     def __init__(
-        self, means: Means, question: Question, *, written_before: str, beginning: str
+        self,
+        means: Means,
+        question: Question,
+        attached: Attached,
+        *,
+        written_before: str,
+        beginning: str,
     ) -> None:
         self._means = means
         self._question = question
+        self._attached = attached
         self._written_before = written_before
         self._beginning = beginning
         self.report = StreamReport()
@@ -62,13 +71,21 @@ class Answer:
         """Answer into `live`; never raises but when cancelled. The place that it waits for is left
         in `held`; `on_unsettled` gets replies in the thread that nobody has settled."""
         try:
-            if (hint := self._hint()) is not None:
-                return End(Outcome.COMPLETE, hint)
+            if self._is_new_start(live):
+                return End(Outcome.COMPLETE, sentences.NEW_CONVERSATION)
+            has_words = self._has_words(live)
+            if not has_words and not await self._find_files(live):
+                return End(Outcome.COMPLETE, self._hint())
             place = self._means.places.place(self._question, live.wait_in_line)
             await held.enter_async_context(place)
             live.begin(self._beginning)
-            conversation = await self._means.conversations.read(live.workspace, self._question)
+            await self._find_files(live)
+            conversation = await self._means.conversations.read(
+                live.workspace, self._question, live.status
+            )
             on_unsettled(conversation.unsettled)
+            if not has_words and not _has_attachments(conversation.messages[-1:]):
+                return End(Outcome.COMPLETE, " ".join(conversation.notes))
             return await self._reply(live, conversation)
         except ClaudeError as error:
             metrics.FAILURES.labels(type(error).__name__).inc()
@@ -81,19 +98,46 @@ class Answer:
             log.exception("turn_failed")
             return end.failed(sentences.UNEXPECTED)
 
+    async def _find_files(self, live: LiveMessage) -> bool:
+        """Whether files came with the question; they are part of it from now on."""
+        if self._question.files is None:
+            files = await self._attached.find(live.workspace, self._question)
+            self._question = replace(self._question, files=files)
+        return bool(self._question.files)
+
     async def _reply(self, live: LiveMessage, conversation: Conversation) -> End:
         thinking = asyncio.create_task(self._show_thinking(live))
         try:
-            done = await self._means.claude.reply(
-                conversation.messages + self._cut_off(),
-                user=f"{self._question.team}:{self._question.user}",
-                tell=lambda event: self._show(live, event),
-                report=self.report,
-            )
+            done = await self._ask(live, conversation)
         finally:
             thinking.cancel()
         self.done = done
         return self._ended(live, done, conversation)
+
+    async def _ask(self, live: LiveMessage, conversation: Conversation) -> Done:
+        """Have Claude reply: once more with half of a conversation that is too long, and once more
+        without the files, since what is wrong with one may be known to nobody else."""
+        messages, halved = conversation.messages, False
+        while True:
+            try:
+                return await self._means.claude.reply(
+                    messages + self._cut_off(),
+                    self._means.channels.manner(self._question.channel),
+                    user=f"{self._question.team}:{self._question.user}",
+                    tell=lambda event: self._show(live, event),
+                    report=self.report,
+                )
+            except (ClaudeRejected, ConversationTooLong) as error:
+                before, with_files = messages, _has_attachments(messages)
+                if not halved and isinstance(error, ConversationTooLong):
+                    halved = True
+                    messages = await conversation.less(halved, False)
+                if messages == before and with_files:
+                    messages = await conversation.less(halved, True)
+                    conversation.notes.append(sentences.REJECTED_FILES)
+                if self.written or messages == before:
+                    raise
+                logs.warning(log, "asked_with_less", kind=type(error).__name__)
 
     def _cut_off(self) -> list[Said]:
         """What is already written, if this goes on with it."""
@@ -128,28 +172,38 @@ class Answer:
                 live.status(f"{THINKING} {seconds} s")
 
     def _ended(self, live: LiveMessage, done: Done, conversation: Conversation) -> End:
-        notes = " ".join(conversation.notes) or None
+        notes = [*conversation.notes]
         written = self.written
         match done.stop_reason:
             case "max_tokens":
                 reason = sentences.TRUNCATED if written else sentences.THOUGHT_TOO_LONG
-                return end.truncated(reason, written=written)
+                return end.truncated(" ".join([reason, *notes]), written=written)
             case "model_context_window_exceeded":
-                return end.truncated(sentences.CONTEXT_FULL, written=written)
+                reason = " ".join([sentences.CONTEXT_FULL, *notes])
+                return end.truncated(reason, written=written)
             case "pause_turn":  # again and again
                 return end.truncated(sentences.PAUSED, written=written)
             case "refusal":
                 live.withdraw()
                 return End(Outcome.REFUSED, sentences.REFUSED)
             case _:
-                return End(Outcome.COMPLETE, notes if written else NOTHING)
+                return End(Outcome.COMPLETE, (" ".join(notes) or None) if written else NOTHING)
 
-    def _hint(self) -> str | None:
+    def _is_new_start(self, live: LiveMessage) -> bool:
+        question, bot_user_id = self._question, live.workspace.identity.bot_user_id
+        return (
+            question.surface == "direct"
+            and not question.files
+            and is_new_start(question.text, bot_user_id)
+        )
+
+    def _has_words(self, live: LiveMessage) -> bool:
+        return bool(plain_text(self._question.text, live.workspace.identity.bot_user_id, str))
+
+    def _hint(self) -> str:
         """What to say to a message that asks nothing."""
-        workspace = self._means.slack.of(self._question.team)
-        bot_user_id = workspace.identity.bot_user_id if workspace else ""
-        if plain_text(self._question.text, bot_user_id, str):
-            return None
-        if self._question.files:
-            return sentences.HINT_FILES
         return sentences.HINT_DIRECT if self._question.surface == "direct" else sentences.HINT
+
+
+def _has_attachments(messages: Sequence[Said]) -> bool:
+    return any(said.attachments for said in messages)

@@ -12,6 +12,7 @@ from typing import Final
 
 from bot import blocks
 from bot.errors import ChannelClosed, MessageGone, RateLimited
+from bot.files import files_of
 from bot.live_message import Earlier
 from bot.pacing import Pacer
 from bot.slack import Mark, SlackMessage, Workspace
@@ -66,13 +67,10 @@ async def look_back(
     elif finished:
         before.ended = Outcome.COMPLETE
     else:
-        files, edited = asked.get("files"), asked.get("edited")
+        edited = asked.get("edited")
         before.edited_ts = str(edited.get("ts")) if isinstance(edited, Mapping) else ""
-        before.question = replace(
-            question,
-            text=str(asked.get("text") or ""),
-            files=len(files) if isinstance(files, list) else 0,
-        )
+        text = str(asked.get("text") or "")
+        before.question = replace(question, text=text, files=files_of(asked))
     return before
 
 

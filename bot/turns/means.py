@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.channels import Channels
 from bot.claude import Claude
 from bot.clock import Clock
 from bot.conversation import Conversations
@@ -11,6 +12,7 @@ from bot.pacing import Pacer
 from bot.policy import Policy
 from bot.slack import Slack
 from bot.store import Store
+from bot.turns.follow_ups import FollowUps
 from bot.turns.leases import Leases
 from bot.turns.places import Places
 
@@ -25,6 +27,8 @@ class Means:
     conversations: Conversations
     pacer: Pacer
     policy: Policy
+    channels: Channels
+    follow_ups: FollowUps
     leases: Leases
     places: Places
     max_messages: int

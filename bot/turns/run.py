@@ -22,11 +22,12 @@ from bot.errors import (
     Transient,
 )
 from bot.live_message import THINKING, Earlier, LiveMessage, clear_away
-from bot.slack import Workspace
+from bot.slack import SlackFile, Workspace
 from bot.store import OpenTurn
-from bot.turn import Outcome, Question, StreamReport
+from bot.turn import Outcome, Question, StreamReport, mentions
 from bot.turns import account, again, end, sentences
 from bot.turns.answer import Answer
+from bot.turns.attached import Attached
 from bot.turns.end import End
 from bot.turns.look_back import look_back
 from bot.turns.means import Means
@@ -75,6 +76,7 @@ class Run:
         self._superseded: asyncio.Future[None] = loop.create_future()
         self._over = asyncio.Event()
         self._messages: Mapping[int, Earlier] = {}
+        self._attached = Attached(means.pacer, question.files)
         self._started_at = means.clock.now()
         self._broken: SlackError | None = None
         self.edited_ts = ""
@@ -96,6 +98,12 @@ class Run:
         self.stop(end.GONE)
         if not self._deleted.done():
             self._deleted.set_result(None)
+
+    def tell_files(self, files: tuple[SlackFile, ...]) -> None:
+        """The twin of the question's event says which files came with it."""
+        if self.question.files is None:
+            self.question = replace(self.question, files=files)
+        self._attached.tell(files)
 
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of the reply's."""
@@ -122,17 +130,29 @@ class Run:
             workspace = self._means.slack.of(self.question.team)
             if workspace is None:  # the bot was moved to another workspace
                 return Outcome.GONE
+            if self.question.in_doubt and (ended := await self._find_out(workspace)) is not None:
+                return ended
             if (ended := await self._find_what_there_is(workspace)) is not None:
                 return ended
             if self._is_over_tried():
                 self.stop(end.AFTER_A_RESTART)
             if (refusal := self._refusal(workspace)) is not None:
-                await self._say_privately(workspace, refusal)
+                if self._is_addressed(workspace):
+                    await self._say_privately(workspace, refusal)
                 self._account(Outcome.DECLINED, None, 0.0)
                 return Outcome.DECLINED
             return await self._in_a_live_message(workspace)
         finally:
             self._over.set()
+
+    async def _find_out(self, workspace: Workspace) -> Outcome | None:
+        """The outcome if the message is not for the bot; it is a question like others if it is."""
+        if self._is_too_old:
+            return Outcome.IGNORED
+        follow_ups = self._means.follow_ups
+        outcome = await follow_ups.find_out(self.question, workspace, self._stopped)
+        self.question = replace(self.question, in_doubt=False)
+        return outcome
 
     def _refusal(self, workspace: Workspace) -> str | None:
         """Why the question is not answered, if so. Later runs were judged when they were asked for;
@@ -140,6 +160,11 @@ class Run:
         if self.question.run > 0 or self._messages:
             return None
         return self._means.policy.refusal(self.question, workspace.identity.enterprise)
+
+    def _is_addressed(self, workspace: Workspace) -> bool:
+        """Whether the question speaks to the bot, and not only to its thread."""
+        is_direct = self.question.surface == "direct"
+        return is_direct or mentions(self.question.text, workspace.identity.bot_user_id)
 
     async def _find_what_there_is(self, workspace: Workspace) -> Outcome | None:
         """The question's text and the messages to write into, from the run before and from Slack;
@@ -201,6 +226,7 @@ class Run:
             return before.ended
         self.question = before.question
         self.edited_ts = max(self.edited_ts, before.edited_ts)
+        self._attached.tell(before.question.files or ())
         self._messages = {**before.messages, **self._messages}
         self._written_before = before.written
         if self._entry is not None:
@@ -208,10 +234,13 @@ class Run:
         return None
 
     def _is_over_tried(self) -> bool:
+        return self._is_too_old or self._tries > RECOVER_TRIES
+
+    @property
+    def _is_too_old(self) -> bool:
         if self._entry is None:
             return False
-        age_s = self._means.clock.wall() - self._entry.accepted_at
-        return age_s > RECOVER_WITHIN_S or self._tries > RECOVER_TRIES
+        return self._means.clock.wall() - self._entry.accepted_at > RECOVER_WITHIN_S
 
     async def _in_a_live_message(self, workspace: Workspace) -> Outcome | None:
         async with self._means.pacer.seat(self.question.team) as seat:
@@ -293,6 +322,7 @@ class Run:
         self._answer = Answer(
             self._means,
             self.question,
+            self._attached,
             written_before=self._written_before,
             beginning=self._beginning(),
         )

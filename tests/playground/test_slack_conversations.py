@@ -106,7 +106,7 @@ async def test_only_members_read() -> None:
 
 
 async def test_the_scope_depends_on_the_kind_of_channel() -> None:
-    async with room(scopes=DEFAULT_SCOPES | {"channels:read"}) as space:
+    async with room(scopes=DEFAULT_SCOPES - {"groups:read"}) as space:
         info = await space.client.conversations_info(channel=space.general)
         assert info["channel"]["name"] == "general"
         members = await space.client.conversations_members(channel=space.general)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -43,6 +44,29 @@ async def test_a_mention_in_a_direct_message_is_only_a_message() -> None:
         await space.slack.say(space.ada, space.slack.add_dm(space.ada), "<@U0BOT> hello")
         await space.slack.say(space.ada, space.slack.add_dm(space.ada), "again")
         assert [event["type"] for event in await app.got(2)] == ["message", "message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subscription", "scope"),
+    [
+        ("channel", "message.channels", "channels:history"),
+        ("group", "message.groups", "groups:history"),
+        ("mpim", "message.mpim", "mpim:history"),
+    ],
+)
+async def test_what_is_said_in_a_thread_comes_with_its_kind_of_conversation(
+    kind: Any, subscription: str, scope: str
+) -> None:
+    granted = {"subscriptions": frozenset({subscription}), "scopes": frozenset({scope})}
+    async with room(**granted) as space, listening(space.slack) as app:
+        place = space.slack.add_channel("place", kind=kind, members=[space.ada])
+        root = await space.slack.say(space.ada, place, "the root")
+        await space.slack.say(space.ada, place, "no mention", thread_ts=root)
+        events = {event["text"]: event for event in await app.got(2)}
+        reply = events["no mention"]
+        assert (reply["type"], reply["channel_type"], reply["channel"]) == ("message", kind, place)
+        assert (reply["thread_ts"], reply["parent_user_id"]) == (root, space.ada)
+        assert "subtype" not in reply and "thread_ts" not in events["the root"]
 
 
 async def test_only_what_is_subscribed_and_granted_is_delivered() -> None:

@@ -11,6 +11,7 @@ LONG_CHARACTERS = 25_000
 LONG_TOKENS_PER_SECOND = 1500.0
 
 SPEAKER = re.compile(r"^\[[^\]\n]{1,80}\]:? ")  # how a bot may say who asks
+NOTE = "[From the bot:"  # and what it tells about the asker, which is no part of the question
 
 TOPICS = (
     ("Buffers", "hold what has arrived until somebody is ready for it", "buffer"),
@@ -36,7 +37,8 @@ def default_reply(question: str, tokens_per_second: float) -> Reply:
 
 def short_answer(question: str) -> str:
     """About 700 characters with a quote, a list, some code."""
-    words = SPEAKER.sub("", question.strip()).splitlines()[-3:]
+    words = [line for line in question.strip().splitlines() if not line.startswith(NOTE)][-3:]
+    words = [SPEAKER.sub("", line) for line in words]
     quoted = "\n".join(f"> {line}" for line in words) or "> …"
     return f"""You asked:
 

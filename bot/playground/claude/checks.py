@@ -134,8 +134,10 @@ def _check_output_config(config: object, model: Model) -> str | None:
         raise invalid(
             "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'"
         )
-    if not model.takes_effort:
+    if not model.efforts:
         raise invalid("This model does not support the effort parameter.")
+    if effort not in model.efforts:
+        raise invalid(f"output_config.effort: '{effort}' is not supported for this model.")
     return str(effort)
 
 

@@ -22,7 +22,7 @@ class Model:
     created_at: str = "2026-03-01T00:00:00Z"
     lifecycle: str = "active"
     retires_at: str | None = None
-    takes_effort: bool = True
+    efforts: tuple[str, ...] = EFFORTS
     takes_forced_tools: bool = True
     takes_prefill: bool = False
     has_fast_mode: bool = False
@@ -50,7 +50,8 @@ class Model:
         }
 
     def _capabilities(self) -> dict[str, Any]:
-        yes, effort = {"supported": True}, {"supported": self.takes_effort}
+        yes = {"supported": True}
+        efforts = {name: {"supported": name in self.efforts} for name in EFFORTS}
         thinking = {name: {"supported": name in self.thinking} for name in THINKING_TYPES}
         return {
             "batch": yes,
@@ -62,7 +63,7 @@ class Model:
                 "clear_tool_uses_20250919": yes,
                 "compact_20260112": yes,
             },
-            "effort": {**effort, **{name: dict(effort) for name in EFFORTS}},
+            "effort": {"supported": bool(self.efforts), **efforts},
             "image_input": yes,
             "pdf_input": yes,
             "server_tools": {"supported": True, "web_search": yes, "code_execution": yes},
@@ -78,6 +79,10 @@ def _thinking(*types: str) -> frozenset[str]:
 _ON = _thinking("adaptive", "disabled")
 _ALWAYS = _thinking("adaptive")
 _OLD = _thinking("enabled", "disabled")
+
+# docs: build-with-claude/effort
+_NO_XHIGH = ("low", "medium", "high", "max")
+_UP_TO_HIGH = ("low", "medium", "high")
 
 ALL = (
     Model("claude-fable-5-2", "Claude Fable 5.2", _ALWAYS, takes_forced_tools=False),
@@ -102,12 +107,13 @@ ALL = (
     Model("claude-sonnet-5", "Claude Sonnet 5", _ON),
     Model("claude-opus-4-8", "Claude Opus 4.8", _ON),
     Model("claude-opus-4-7", "Claude Opus 4.7", _ON),
-    Model("claude-opus-4-6", "Claude Opus 4.6", _ON | {"enabled"}),
-    Model("claude-sonnet-4-6", "Claude Sonnet 4.6", _ON | {"enabled"}),
+    Model("claude-opus-4-6", "Claude Opus 4.6", _ON | {"enabled"}, efforts=_NO_XHIGH),
+    Model("claude-sonnet-4-6", "Claude Sonnet 4.6", _ON | {"enabled"}, efforts=_NO_XHIGH),
     Model(
         "claude-opus-4-5-20251101",
         "Claude Opus 4.5",
         _OLD,
+        efforts=_UP_TO_HIGH,
         max_input_tokens=200_000,
         max_tokens=64_000,
         takes_prefill=True,
@@ -116,7 +122,7 @@ ALL = (
         "claude-haiku-4-5-20251001",
         "Claude Haiku 4.5",
         _OLD,
-        takes_effort=False,
+        efforts=(),
         max_input_tokens=200_000,
         max_tokens=64_000,
         takes_prefill=True,
@@ -127,7 +133,7 @@ ALL = (
         _OLD,
         lifecycle="deprecated",
         retires_at="2026-11-30T00:00:00Z",
-        takes_effort=False,
+        efforts=(),
         max_input_tokens=200_000,
         max_tokens=64_000,
         takes_prefill=True,

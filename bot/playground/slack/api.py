@@ -210,7 +210,10 @@ class Api:
                 await self._wait(fault.seconds)
                 return self._cut(request, call, "hang", _close)
             case "delay":
-                await self._wait(1.0 if fault.seconds is None else fault.seconds)
+                if fault.until is not None:
+                    await self._wait_for(fault.until)
+                else:
+                    await self._wait(1.0 if fault.seconds is None else fault.seconds)
                 return self._answer(call, self._run(call, method))
             case "late":
                 body = self._run(call, method)
@@ -228,6 +231,12 @@ class Api:
         self._done(call, 0, error)
         end(request)
         return web.Response()
+
+    async def _wait_for(self, event: asyncio.Event) -> None:
+        ends = [asyncio.create_task(one.wait()) for one in (event, self._stopping)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
 
     async def _wait(self, seconds: float | None) -> None:
         """Sleep, but not longer than the emulator runs; None is for ever."""

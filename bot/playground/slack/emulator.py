@@ -221,6 +221,18 @@ class SlackEmulator(Seen):
             user, channel, text, thread_ts=thread_ts, files=files, subtype=subtype
         )
 
+    def backfill(
+        self,
+        channel: str,
+        said: Sequence[tuple[str, str]],
+        *,
+        thread_ts: str | None = None,
+        step_s: float = 1.0,
+    ) -> list[str]:
+        """What people (and other apps) said before the app listened, (user, text) each, `step_s`
+        apart up to now: no event tells of it. A thread must be older than what is said in it."""
+        return self._people.backfill(channel, said, thread_ts, step_s)
+
     async def edit(self, user: str, channel: str, ts: str, text: str) -> None:
         """A person edits their message."""
         self._people.edit(user, channel, ts, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,7 +37,8 @@ class Fault:
     - lost: the call takes effect, then the connection ends without an answer.
     - reset: the connection is reset before anything happens.
     - hang: no answer for `seconds` (None: for ever), then the connection ends; nothing happens.
-    - delay: effect and answer after `seconds`; late: effect at once, answer after `seconds`.
+    - delay: effect and answer after `seconds`, or once `until` is set.
+    - late: effect at once, answer after `seconds`.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Fault:
     status: int = 500
     retry_after_s: int = 1
     seconds: float | None = None
+    until: asyncio.Event | None = None
     times: int = 1
     skip: int = 0
     when: Callable[[dict[str, Any]], object] | None = None

@@ -47,6 +47,7 @@ class People:
             person.team,
             thread_ts,
             bot_id=person.bot_id,
+            bot_name=person.real_name if person.is_bot else None,
             app_id="A0OTHERBOT" if person.is_bot else None,
             client_msg_id=None if person.is_bot or attached else client_msg_id(),
             subtype=subtype or ("file_share" if attached else None),
@@ -54,6 +55,33 @@ class People:
         )
         self._workspace.post(message)
         return message.ts
+
+    def backfill(
+        self,
+        channel_id: str,
+        said: Sequence[tuple[str, str]],
+        thread_ts: str | None,
+        step_s: float,
+    ) -> list[str]:
+        """Put messages into the past: their ts."""
+        world = self._workspace.world
+        found: list[str] = []
+        for left, (user, text) in zip(range(len(said), 0, -1), said, strict=True):
+            person = world.user(user)
+            message = Message(
+                world.past_ts(left * step_s),
+                channel_id,
+                user,
+                text,
+                person.team,
+                thread_ts,
+                bot_id=person.bot_id,
+                bot_name=person.real_name if person.is_bot else None,
+                app_id="A0OTHERBOT" if person.is_bot else None,
+            )
+            world.place(message)
+            found.append(message.ts)
+        return found
 
     def edit(self, user: str, channel_id: str, ts: str, text: str) -> None:
         """Change one's own message."""

@@ -61,6 +61,7 @@ class Message:
     team: str = ""
     thread_ts: str | None = None
     bot_id: str | None = None
+    bot_name: str | None = None
     app_id: str | None = None
     client_msg_id: str | None = None
     subtype: str | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .records import Channel, File, Json, Message, User
 from .settings import Settings
@@ -27,7 +29,8 @@ def message_json(message: Message, settings: Settings, *, metadata: bool = False
     }
     body |= {key: value for key, value in optional.items() if value is not None}
     if message.bot_id:
-        body["bot_profile"] = bot_json(message.bot_id, message.app_id, settings)
+        profile = bot_json(message.bot_id, message.app_id, settings)
+        body["bot_profile"] = profile | ({"name": message.bot_name} if message.bot_name else {})
     blocks = message.blocks if message.source_blocks else _text_blocks(message)
     if blocks:
         body["blocks"] = blocks
@@ -130,13 +133,20 @@ def user_json(user: User, settings: Settings) -> Json:
     return body | {
         "tz": user.tz,
         "tz_label": user.tz,
-        "tz_offset": 0,
+        "tz_offset": int(_utc_offset(user.tz).total_seconds()),
         "is_restricted": user.is_restricted,
         "is_ultra_restricted": False,
         "is_admin": False,
         "is_owner": False,
         "updated": 1_760_000_000,
     }
+
+
+def _utc_offset(tz: str) -> timedelta:
+    try:
+        return datetime.now(ZoneInfo(tz)).utcoffset() or timedelta()
+    except ZoneInfoNotFoundError:  # a machine without time zones
+        return timedelta()
 
 
 def channel_json(channel: Channel, settings: Settings) -> Json:

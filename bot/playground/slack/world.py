@@ -42,6 +42,11 @@ class World:
         self._last_ts_us = max(int(time.time() * 1_000_000), self._last_ts_us + 1)
         return f"{self._last_ts_us // 1_000_000}.{self._last_ts_us % 1_000_000:06d}"
 
+    def past_ts(self, ago_s: float) -> str:
+        """The ts of a message that was written so long ago."""
+        us = int((time.time() - ago_s) * 1_000_000)
+        return f"{us // 1_000_000}.{us % 1_000_000:06d}"
+
     def next_id(self, prefix: str) -> str:
         """An id that looks like Slack's."""
         digest = hashlib.sha256(f"{prefix}{next(self._numbers)}".encode()).hexdigest()

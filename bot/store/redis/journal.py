@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ DEFAULTS: Final = {
     "is_shared": False,
     "reuses": False,
     "continues": False,
+    "in_doubt": False,
 }
 """What the record of a question holds besides its key, where it is not this."""
 
@@ -76,6 +77,8 @@ class Journal:
             _thread(question),
             _record(question),
             str(run_before or ""),
+            _asker(question),
+            question.ts,
         )
         if accepted is None:
             return False
@@ -134,6 +137,17 @@ class Journal:
             held.has_place = True
         return BEHIND_A_REPLY if number is None else number
 
+    async def asked_in(self, team: str, channel: str, thread_ts: str) -> Mapping[str, str]:
+        born_us, *askers = await self._link.run(scripts.ASKED_IN, f"{team}:{channel}:{thread_ts}")
+        self._told(born_us, 0)
+        return dict(zip(askers[::2], askers[1::2], strict=True))
+
+    async def note_askers(
+        self, team: str, channel: str, thread_ts: str, askers: Mapping[str, str]
+    ) -> None:
+        named = [part for asker in askers.items() for part in asker]
+        await self._link.run(scripts.NOTE_ASKERS, f"{team}:{channel}:{thread_ts}", *named)
+
     async def _known(self, key: TurnKey, ask: Callable[[], Awaitable[Any]]) -> int | None:
         """What a script says of a turn, with its entry written again if Redis has lost it; None if
         nobody knows it."""
@@ -163,6 +177,11 @@ class Journal:
 def _thread(question: Question) -> str:
     """The name of the thread that the reply belongs to."""
     return f"{question.team}:{question.channel}:{question.reply_thread_ts or ''}"
+
+
+def _asker(question: Question) -> str:
+    """Who counts among the askers of the thread, if anybody does."""
+    return question.user if question.surface == "channel" and not question.in_doubt else ""
 
 
 def _record(question: Question) -> str:

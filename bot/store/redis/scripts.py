@@ -7,6 +7,8 @@
     thread:T:C:TS   open turns of one thread that are not released, in the order of their keys
     line            open turns that wait for a place, by acceptance
     places          open turns that have one
+    asked:T:C:TS    people who have asked in a thread, by when they did last
+    first:T:C:TS    hash of the same people: the ts of their first question
     peers           processes by their last sign of life
     since           when the prefix came into use
     lost            for some seconds after Redis came back empty while processes were at work
@@ -20,10 +22,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from bot.store import CLAIM_HOURS
+from bot.store import ASKED_DAYS, ASKERS, CLAIM_HOURS
 
 _BASICS: Final = f"""
-local P, ME, KEPT_S = KEYS[1], ARGV[1], {CLAIM_HOURS * 3_600}
+local P, ME, KEPT_S, ASKED_S = KEYS[1], ARGV[1], {CLAIM_HOURS * 3_600}, {ASKED_DAYS * 86_400}
 local time = redis.call('TIME')
 local NOW = time[1] * 1000000 + time[2]
 """
@@ -100,6 +102,22 @@ def basics(steps: str) -> str:
     return _BASICS + steps
 
 
+_ASKERS: Final = f"""
+local function asks(thread, user, ts)
+    local asked, first = P .. 'asked:' .. thread, P .. 'first:' .. thread
+    redis.call('ZADD', asked, NOW, user)
+    for _, other in ipairs(redis.call('ZRANGE', asked, 0, -{ASKERS + 1})) do
+        redis.call('ZREM', asked, other)
+        redis.call('HDEL', first, other)
+    end
+    local before = redis.call('HGET', first, user)
+    if not before or ts < before then redis.call('HSET', first, user, ts) end
+    redis.call('EXPIRE', asked, ASKED_S)
+    redis.call('EXPIRE', first, ASKED_S)
+end
+"""
+
+
 def _turns(steps: str) -> str:
     return basics(_TURNS + steps)
 
@@ -108,16 +126,20 @@ def _beat(steps: str) -> str:
     return basics(_BEAT + steps)
 
 
-ACCEPT: Final = _turns("""
-local key, lease_us, thread, record, run_before = unpack(ARGV, 2)
+ACCEPT: Final = _turns(
+    _ASKERS
+    + """
+local key, lease_us, thread, record, run_before, asker, ts = unpack(ARGV, 2)
 if redis.call('EXISTS', turn(key)) == 1 then return false end
 if run_before ~= '' and redis.call('HEXISTS', turn(run_before), 'owner') == 1 then
     close(run_before, 'superseded')
 end
 local born = since(lease_us)
 begin(key, lease_us, NOW, thread, record)
+if asker ~= '' then asks(thread, asker, ts) end
 return {NOW, born, redis.call('EXISTS', P .. 'lost')}
-""")
+"""
+)
 """When it was accepted, since when the store remembers, and whether it has just lost its data; nil
 if it was claimed before."""
 
@@ -218,10 +240,36 @@ end
 
 SETTLE: Final = _turns("""
 local key, outcome = unpack(ARGV, 2)
-local owner, settled = unpack(redis.call('HMGET', turn(key), 'owner', 'outcome'))
+local owner, settled, thread, record =
+    unpack(redis.call('HMGET', turn(key), 'owner', 'outcome', 'thread', 'record'))
 -- Not the turn of a process that took it up meanwhile.
-if not settled and (not owner or owner == ME or owner == '') then close(key, outcome) end
+if settled or (owner and owner ~= ME and owner ~= '') then return end
+close(key, outcome)
+if outcome == 'declined' and record then
+    local user = cjson.decode(record).user
+    redis.call('ZREM', P .. 'asked:' .. thread, user)
+    redis.call('HDEL', P .. 'first:' .. thread, user)
+end
 """)
+
+ASKED_IN: Final = basics("""
+local asked, first = P .. 'asked:' .. ARGV[2], P .. 'first:' .. ARGV[2]
+local found = {redis.call('GET', P .. 'since') or NOW}
+for _, user in ipairs(redis.call('ZRANGEBYSCORE', asked, NOW - ASKED_S * 1000000, '+inf')) do
+    found[#found + 1] = user
+    found[#found + 1] = redis.call('HGET', first, user) or ''
+end
+return found
+""")
+"""Since when the store remembers (now, if it has lost its data), and the users, behind each the ts
+of the first question."""
+
+NOTE_ASKERS: Final = basics(
+    _ASKERS
+    + """
+for i = 3, #ARGV, 2 do asks(ARGV[2], ARGV[i], ARGV[i + 1]) end
+"""
+)
 
 TAKE_PLACE: Final = _turns("""
 local key, limit = ARGV[2], tonumber(ARGV[3])

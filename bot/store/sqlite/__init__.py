@@ -7,12 +7,13 @@ leases end with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Final, cast
 
 from bot.clock import Clock
 from bot.store import CLAIM_HOURS, News, OpenTurn
+from bot.store.sqlite.askers import Askers
 from bot.store.sqlite.file import MIGRATIONS, File
 from bot.store.sqlite.ledger import SqliteLedger
 from bot.store.sqlite.places import Places
@@ -21,7 +22,7 @@ from bot.turn import Outcome, Question, Surface, TurnKey
 PRUNE_EVERY: Final = 500
 _COLUMNS: Final = (
     "key, team, channel, user, ts, thread_ts, surface, user_team, is_shared, run, reuses,"
-    " continues, accepted_at"
+    " continues, in_doubt, accepted_at"
 )
 
 
@@ -37,7 +38,8 @@ class SqliteStore:
         self._accepts = 0
         self._leased: set[TurnKey] = set()
         self._places = Places([])
-        self.remembers_since = clock.wall() if file.is_new else 0.0
+        self._askers = Askers(file)
+        self.remembers_since = 0.0
         self.ledger = SqliteLedger(file, clock)
 
     @classmethod
@@ -47,6 +49,7 @@ class SqliteStore:
         await file.open()
         store = cls(file, clock)
         await file.do(store._prune)
+        store.remembers_since = await file.do(store._begin_to_remember)
         store._places = Places(await file.do(store._open_turns))
         return store
 
@@ -89,12 +92,21 @@ class SqliteStore:
         await self._file.do(lambda: self._write(sql, (str(key), part, ts)))
 
     async def settle(self, key: TurnKey, outcome: Outcome) -> None:
-        sql = "UPDATE turns SET outcome = ? WHERE key = ? AND outcome IS NULL"
-        await self._file.do(lambda: self._write(sql, (outcome.value, str(key))))
+        await self._file.do(lambda: self._settle(key, outcome))
         self._close(key)
 
     async def take_place(self, key: TurnKey, limit: int) -> int:
         return self._places.take(key, limit)
+
+    async def asked_in(self, team: str, channel: str, thread_ts: str) -> Mapping[str, str]:
+        thread, now = (team, channel, thread_ts), self._clock.wall()
+        return await self._file.do(lambda: self._askers.of(thread, now))
+
+    async def note_askers(
+        self, team: str, channel: str, thread_ts: str, askers: Mapping[str, str]
+    ) -> None:
+        thread, now = (team, channel, thread_ts), self._clock.wall()
+        await self._file.do(lambda: self._askers.add(thread, askers, now))
 
     async def tell(self, news: News) -> None:
         """There is nobody else."""
@@ -140,6 +152,7 @@ class SqliteStore:
             question.run,
             int(question.reuses),
             int(question.continues),
+            int(question.in_doubt),
             accepted_at,
         )
         marks = ", ".join("?" * len(values))
@@ -161,11 +174,31 @@ class SqliteStore:
                         question.run - 1,
                     ),
                 )
+            thread_ts = question.reply_thread_ts
+            asks_there = question.surface == "channel" and not question.in_doubt
+            if added and asks_there and thread_ts is not None:
+                thread = (question.team, question.channel, thread_ts)
+                self._askers.add(thread, {question.user: question.ts}, accepted_at)
         except BaseException:
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
         return added == 1
+
+    def _settle(self, key: TurnKey, outcome: Outcome) -> None:
+        sql = "UPDATE turns SET outcome = ? WHERE key = ? AND outcome IS NULL"
+        self._write(sql, (outcome.value, str(key)))
+        if outcome is Outcome.DECLINED:
+            self._askers.remove_who_asked(key)
+
+    def _begin_to_remember(self) -> float:
+        """When the file was made, or first used by a version that knows askers."""
+        db = self._file.db
+        db.execute(
+            "INSERT INTO memory SELECT ? WHERE NOT EXISTS (SELECT 1 FROM memory)",
+            (self._clock.wall(),),
+        )
+        return float(db.execute("SELECT since FROM memory").fetchone()[0])
 
     def _count_try(self, key: TurnKey) -> int:
         sql = "UPDATE turns SET tries = tries + 1 WHERE key = ? RETURNING tries"
@@ -180,6 +213,7 @@ class SqliteStore:
         self._file.db.execute(
             "DELETE FROM turns WHERE outcome IS NOT NULL AND accepted_at < ?", (oldest,)
         )
+        self._askers.prune(self._clock.wall())
 
     def _open_turns(self, key: TurnKey | None = None) -> list[OpenTurn]:
         """Every open turn, oldest first; or the one of `key`."""
@@ -192,7 +226,7 @@ class SqliteStore:
 
     def _open_turn(self, row: tuple[object, ...]) -> OpenTurn:
         key, team, channel, user, ts, thread_ts, surface, user_team, is_shared, run = row[:10]
-        reuses, continues, accepted_at = row[10:]
+        reuses, continues, in_doubt, accepted_at = row[10:]
         messages = self._file.db.execute("SELECT part, ts FROM messages WHERE key = ?", (key,))
         question = Question(
             team=str(team),
@@ -206,5 +240,6 @@ class SqliteStore:
             run=cast(int, run),
             reuses=bool(reuses),
             continues=bool(continues),
+            in_doubt=bool(in_doubt),
         )
         return OpenTurn(question, cast(float, accepted_at), dict(messages.fetchall()))

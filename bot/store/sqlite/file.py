@@ -40,6 +40,15 @@ MIGRATIONS: Final = (
         budget TEXT PRIMARY KEY, until REAL NOT NULL, share REAL NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE turns ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE askers (
+        team TEXT NOT NULL, channel TEXT NOT NULL, thread_ts TEXT NOT NULL, user TEXT NOT NULL,
+        first_ts TEXT NOT NULL, at REAL NOT NULL, UNIQUE (team, channel, thread_ts, user)
+    ) STRICT;
+    CREATE INDEX askers_at ON askers (at);
+    CREATE TABLE memory (since REAL NOT NULL) STRICT;
+    """,
 )
 
 

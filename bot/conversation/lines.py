@@ -1,0 +1,158 @@
+"""Slack's messages → who said what, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bot import blocks
+from bot.conversation import budget
+from bot.conversation.names import one_line
+from bot.conversation.pieces import in_pieces
+from bot.conversation.text import bot_name_of, mrkdwn_of
+from bot.files import files_of
+from bot.slack import Mark, SlackFile, SlackMessage, Workspace
+from bot.turn import Question, TurnKey
+
+SAID: Final = frozenset({"file_share", "thread_broadcast", "bot_message", "me_message"})
+"""Subtypes that are still somebody saying something; joins, topics and the like are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message of somebody, or one reply of the bot."""
+
+    ts: str
+    text: str
+    """mrkdwn; Markdown if it is the bot's."""
+    own: bool = False
+    speaker: str | None = None
+    bot_name: str | None = None
+    files: tuple[SlackFile, ...] = ()
+    size: int = field(init=False)
+    """About how many tokens it is."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", budget.tokens(self.text) + budget.LINE_TOKENS)
+
+
+@dataclass(slots=True)
+class _Reply:
+    """The messages of one reply of the bot."""
+
+    first_ts: str
+    parts: list[tuple[int, str, str]]
+    """Number, ts, text."""
+    settled: bool
+
+
+async def lines_before(
+    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
+) -> list[Line]:
+    """What was said before the question, oldest first. ts are strings of one shape: they sort.
+
+    A reply of the bot is one line, whatever number of messages it takes, and belongs before the
+    question if the question that it answers was asked before: its later messages may be newer. A
+    reply that is still growing, or was left half-way, is none.
+    """
+    found: list[Line] = []
+    replies: dict[TurnKey, _Reply] = {}
+    async for ts, message in in_pieces(sorted(history.items())):
+        subtype = message.get("subtype")
+        if subtype is not None and subtype not in SAID:
+            continue
+        if not workspace.is_own(message):
+            if ts < question.ts:
+                found += _others(ts, message)
+        elif (mark := workspace.mark_of(message)) is None or (key := mark.key()) is None:
+            if ts < question.ts and (text := _own_text(message)):
+                found.append(Line(ts, text, own=True))
+        elif key.ts < question.ts:
+            reply = replies.setdefault(key, _Reply(ts, [], False))
+            reply.parts.append((mark.part, ts, _own_text(message)))
+            reply.settled = reply.settled or mark.final
+    for reply in replies.values():
+        text = joined(text for _, _, text in sorted(reply.parts))
+        if reply.settled and text:
+            found.append(Line(min(reply.first_ts, question.ts), text, own=True))
+    return sorted(found, key=lambda line: line.ts)
+
+
+def unsettled(
+    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
+) -> list[Question]:
+    """Whose replies in `history` (by ts) have no last part, by the marks of their messages."""
+    settled: dict[TurnKey, bool] = {}
+    marks: dict[TurnKey, Mark] = {}
+    for message in history.values():
+        mark = workspace.mark_of(message)
+        key = mark.key() if mark is not None else None
+        if mark is not None and key is not None and key.channel == question.channel:
+            settled[key] = settled.get(key, False) or mark.final
+            marks[key] = mark
+    found = []
+    for key, is_settled in settled.items():
+        asked = history.get(key.ts)
+        later = any(other.ts == key.ts and other.run > key.run for other in settled)
+        if is_settled or later or asked is None or key.team != question.team:
+            continue
+        # A later question waits for this one, or is under way: it is not left behind.
+        if key.ts >= question.ts or not isinstance(asked.get("user"), str):
+            continue
+        # A thread under a flat direct message is none that its reply belongs to.
+        is_flat = question.surface == "direct" and asked.get("thread_ts") == key.ts
+        found.append(
+            Question(
+                team=key.team,
+                channel=key.channel,
+                user=asked["user"],
+                ts=key.ts,
+                surface=question.surface,
+                thread_ts=None if is_flat else asked.get("thread_ts"),
+                run=key.run,
+                reuses=marks[key].reuses,
+                continues=marks[key].continues,
+            )
+        )
+    return found
+
+
+def joined(texts: Iterable[str]) -> str:
+    """The messages of one reply as one text. A code block that was closed at the end of one and
+    opened again in the next is whole again."""
+    whole = ""
+    for text in texts:
+        if not text.strip():
+            continue
+        opening = _last_opening(whole)
+        if opening and whole.rstrip().endswith("\n```") and text.startswith(f"{opening}\n"):
+            whole = whole.rstrip().removesuffix("```") + text.removeprefix(f"{opening}\n")
+        else:
+            whole = f"{whole}\n\n{text}" if whole else text
+    return whole
+
+
+def _last_opening(text: str) -> str | None:
+    """The line that opened the last code block of `text`."""
+    fences = [line for line in text.split("\n") if line.startswith("```")]
+    return fences[-2] if len(fences) >= 2 and len(fences) % 2 == 0 else None
+
+
+def _others(ts: str, message: SlackMessage) -> list[Line]:
+    text, files = mrkdwn_of(message), files_of(message)
+    if not (text.strip() or files):
+        return []
+    is_bot = message.get("bot_id") is not None
+    name = one_line(bot_name_of(message)) or "an app" if is_bot else None
+    user = message.get("user")
+    speaker = user if isinstance(user, str) else None
+    return [Line(ts, text, speaker=speaker, bot_name=name, files=files)]
+
+
+def _own_text(message: SlackMessage) -> str:
+    """What Claude wrote in it: without status lines, notices and buttons."""
+    found = message.get("blocks")
+    if isinstance(found, list) and found:
+        return blocks.to_text(found, own=True).strip()
+    return str(message.get("text") or "").strip()

@@ -1,0 +1,118 @@
+"""What a Slack message says, as plain text that cannot pose as somebody else's."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from bot import blocks, markdown
+from bot.slack import SlackMessage
+
+CARD_CHARACTERS: Final = 12_000
+"""Of what an app's card, or everything that is attached to a message, adds to it."""
+
+CUT_TEXT_CHARACTERS: Final = 3_000
+"""A text of that length may be only the beginning of what the blocks say."""
+
+NEW_START_CHARACTERS: Final = 200
+NEW_START: Final = re.compile(
+    r"(?:please )?(?:(?:start|begin) )?(?:a )?new (?:conversation|chat|topic)[.!]*"
+    r"|(?:let's )?start over[.!]*",
+    re.I,
+)
+
+_ENTITY = re.compile(r"<([^<>\n]+)>")
+_LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_MARK = re.compile(
+    r"[\s*_#`~|]*(?:"
+    r"[\[【〔〖⟦][^\]】〕〗⟧]{0,200}?"  # a bracket with a time in it, or words that the bot uses
+    r"(?:\d{1,2}[:.h]\d{2}|…|\.\.\.|\(bot\)|left out|from the bot)"
+    r"|\[(?:end of the )?background\b"
+    r"|\[attached(?:,| image)?[^:\]]{0,40}:"
+    r"|\[[^\]]{2,120}\][*_`~]*(?:[ \t]+\S|[ \t]*:)"
+    r"|(?:human|assistant|user|system|claude)[*_`~ \t]*:"
+    r")",
+    re.I,
+)
+
+
+def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> str:
+    """Slack's mrkdwn as plain text: mentions as names, links as they lead, entities unescaped.
+
+    The bot's own mention is removed where it only addresses the bot (at either end), and named
+    where it is part of the sentence. docs.slack.dev/messaging/formatting-message-text
+    """
+    trimmed = _unaddressed(text, bot_user_id)
+
+    def entity(match: re.Match[str]) -> str:
+        target, _, label = match[1].partition("|")
+        if target.startswith("@"):
+            return "@Claude" if target[1:] == bot_user_id else f"@{name_of(target[1:])}"
+        if target.startswith("#"):
+            return f"#{label or target[1:]}"
+        if target.startswith("!"):
+            return label or f"@{target[1:].split('^')[0]}"
+        target = target.removeprefix("mailto:")
+        return f"{label} ({target})" if label and label != target else target
+
+    return markdown.scrub(markdown.unescape(_ENTITY.sub(entity, trimmed))).strip()
+
+
+def _unaddressed(text: str, bot_user_id: str) -> str:
+    """`text` without the mentions of the bot at its ends."""
+    # Not one pattern for both ends: on a long run of white space it would take minutes.
+    own = re.compile(rf"<@{re.escape(bot_user_id)}(?:\|[^>]*)?>")
+    text = text.strip()
+    if leading := re.match(rf"(?:{own.pattern}[,:]?\s*)+", text):
+        text = text[leading.end() :]
+    while (start := text.rfind(f"<@{bot_user_id}")) >= 0 and own.fullmatch(text, start):
+        text = text[:start].rstrip()
+    return text
+
+
+def guarded(text: str) -> str:
+    """`text` with every line quoted that looks like the mark before a message, or like the name of
+    a role: whoever wrote it, nobody else said it."""
+    lines = _LINE_ENDS.sub("\n", text).split("\n")
+    return "\n".join(f"> {line}" if _poses(line) else line for line in lines)
+
+
+def _poses(line: str) -> bool:
+    if ":" not in line and "[" not in line and line.isascii():
+        return False
+    seen = unicodedata.normalize("NFKC", line[:500])
+    if not seen.isascii():
+        seen = "".join(sign for sign in seen if unicodedata.category(sign) != "Cf")
+    return _MARK.match(seen) is not None
+
+
+def is_new_start(text: str, bot_user_id: str) -> bool:
+    """Whether somebody asks, with nothing else, to begin a new conversation."""
+    if len(text) > NEW_START_CHARACTERS:
+        return False
+    return NEW_START.fullmatch(" ".join(plain_text(text, bot_user_id, str).split())) is not None
+
+
+def mrkdwn_of(message: SlackMessage) -> str:
+    """What somebody else's `message` says, as mrkdwn: the text, or the blocks where these say more
+    (an app's `text` is often only the notification), and what is attached."""
+    said = str(message.get("text") or "")
+    found = message.get("blocks")
+    # The blocks of a person's message repeat its text, unless that was cut; an app's need not.
+    is_app, is_cut = message.get("bot_id") is not None, len(said) >= CUT_TEXT_CHARACTERS
+    if isinstance(found, list) and (is_app or is_cut or not said.strip()):
+        shown = blocks.to_mrkdwn(found)
+        shown = shown if is_cut else shown[:CARD_CHARACTERS]
+        said = shown if len(shown) > len(said) * (1.0 if is_app else 1.2) else said
+    attached = message.get("attachments")
+    cards = blocks.attachments_to_mrkdwn(attached) if isinstance(attached, list) else ""
+    return "\n".join(part for part in (said, cards[:CARD_CHARACTERS]) if part.strip())
+
+
+def bot_name_of(message: SlackMessage) -> str:
+    """What the app calls itself that posted `message`."""
+    profile = message.get("bot_profile")
+    name = profile.get("name") if isinstance(profile, Mapping) else None
+    return str(message.get("username") or name or "an app")

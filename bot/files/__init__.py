@@ -1,0 +1,302 @@
+"""Slack files → what Claude can read of them, and why the others were not read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from bot import logs
+from bot.errors import FileUnread, RateLimited, SlackError
+from bot.files import kinds
+from bot.files.converter import Converter
+from bot.slack import SlackFile, Workspace
+from bot.turn import Attachment
+
+log = logging.getLogger(__name__)
+
+FILES: Final = 10
+FILE_BYTES: Final = 20_000_000
+SENT_BYTES: Final = 20_000_000
+"""In all: a request may have 32 MB, and base64 makes 27 of these."""
+SENT_PAGES: Final = 100
+"""In all: a page costs some 2,000 tokens, and small models take no more."""
+FILE_CHARACTERS: Final = 100_000
+SENT_CHARACTERS: Final = 150_000
+"""In all: some 50,000 tokens."""
+TOGETHER: Final = 3
+"""Files of one question at the same time."""
+FETCHING: Final = 4
+"""Files of all questions at the same time: each may be in memory with its 20 MB."""
+HELD_BYTES: Final = 100_000_000
+"""Of all replies that are under way: each keeps its files until it ends, for another attempt."""
+READ_TIMEOUT_S: Final = 60.0
+NAMED: Final = 10
+"""More than so many files that were not read are only counted."""
+
+TOO_MANY: Final = f"I read only the {FILES} newest files"
+TOO_FAR_BACK: Final = "it is further back than I read"
+TOO_MUCH: Final = "together the files are more than I can read at once"
+TOO_BUSY: Final = "I am busy with too many large files at this moment"
+TOO_SLOW: Final = "reading took too long"
+UNREADABLE: Final = "I could not read it"
+
+
+def files_of(message: Mapping[str, Any]) -> tuple[SlackFile, ...]:
+    """The files of a message, and of one that it shares, as an event or history shows them."""
+    shared = message.get("attachments")
+    holders = [message, *(shared if isinstance(shared, list) else [])]
+    found = [one.get("files") for one in holders if isinstance(one, Mapping)]
+    files = [file for some in found if isinstance(some, list) for file in some]
+    return tuple(file for file in files if isinstance(file, dict))
+
+
+class LookUps(Protocol):
+    """The budget for files.info: what `Pacer` has of it."""
+
+    async def look_up_file(self, team: str) -> bool:
+        """Take a look-up if one is free now."""
+
+    def pause_file_look_ups(self, team: str, seconds: float) -> None:
+        """Take none for `seconds`."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What came of the files of a conversation."""
+
+    attachments: dict[str, Attachment] = field(default_factory=dict)
+    """By the id of the file."""
+    unread: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Name and reason by the id of the file."""
+    unasked: dict[str, str] = field(default_factory=dict)
+    """Names of those that nobody asked about, by the id of the file."""
+    cut: list[str] = field(default_factory=list)
+    """The names of those of which only the beginning was read."""
+
+    def of(self, files: Iterable[SlackFile]) -> tuple[Attachment, ...]:
+        """The attachments of one message, in its order."""
+        ids = dict.fromkeys(str(file.get("id")) for file in files)
+        return tuple(self.attachments[one] for one in ids if one in self.attachments)
+
+    def named(self, files: Iterable[SlackFile]) -> list[str]:
+        """What Claude is told of the files of a message: whose they are, and which it cannot see;
+        it would say otherwise that nothing is attached."""
+        ids = dict.fromkeys(str(file.get("id")) for file in files)
+        read = [self.attachments[one].name for one in ids if one in self.attachments]
+        unread = [self.unread[one][0] for one in ids if one in self.unread]
+        unread += [self.unasked[one] for one in ids if one in self.unasked]
+        told = [("Attached", read), ("Attached, but not readable", unread)]
+        return [f"[{words}: {', '.join(names[:NAMED])}]" for words, names in told if names]
+
+    def unseen(self) -> Reading:
+        """The same for a Claude that gets none of them."""
+        names = {one: (attachment.name, "") for one, attachment in self.attachments.items()}
+        return Reading(unread=names | self.unread, unasked=self.unasked)
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences that tell the person; none if everything was read."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in list(self.unread.values())[:NAMED]:
+            by_reason.setdefault(reason, []).append(name)
+        told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+        if len(self.unread) > NAMED:
+            told.append(f"and {len(self.unread) - NAMED} more")
+        notes = [f"Not read: {'; '.join(told)}."] if told else []
+        if self.cut:
+            notes.append(f"Read only to {FILE_CHARACTERS:,} characters: {', '.join(self.cut)}.")
+        return notes
+
+
+@dataclass(slots=True)
+class _Room:
+    """What still goes into one request."""
+
+    bytes: int = SENT_BYTES
+    pages: int = SENT_PAGES
+    characters: int = SENT_CHARACTERS
+
+    def take(self, attachment: Attachment, pages: int) -> bool:
+        """Whether there is room, which is then taken."""
+        size, characters = len(attachment.data), len(attachment.text)
+        if size > self.bytes or pages > self.pages or characters > self.characters:
+            return False
+        self.bytes -= size
+        self.pages -= pages
+        self.characters -= characters
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    attachment: Attachment
+    pages: int = 0
+    is_cut: bool = False
+
+
+class Files:
+    """Reads the files of conversations. Never fails: what was not read has its reason."""
+
+    def __init__(self, budget: LookUps) -> None:
+        self._budget = budget
+        self._converter = Converter()
+        self._fetching = asyncio.Semaphore(FETCHING)
+        self._held_bytes = 0
+
+    def named(self, messages: Sequence[Sequence[SlackFile]]) -> str | None:
+        """What to show while the files of `messages` are read; None if there are none to read."""
+        names = [kinds.name_of(file) for file in _by_id(messages).values() if not _refusal(file)]
+        if not names:
+            return None
+        others = min(len(names), FILES) - 1
+        more = f" and {others} more file{'s' if others > 1 else ''}" if others else ""
+        return f"Reading {names[0]}{more}…"
+
+    async def read(
+        self,
+        workspace: Workspace,
+        messages: Sequence[Sequence[SlackFile]],
+        *,
+        left_out: Sequence[Sequence[SlackFile]] = (),
+        unasked: Sequence[Sequence[SlackFile]] = (),
+    ) -> Reading:
+        """Read the files of `messages` (oldest message first): the newest, within the limits on
+        number, size and time. Those of messages that were `left_out` are only named, and those that
+        nobody asked about only to Claude."""
+        newest = _by_id(messages)
+        reading, room = Reading(), _Room()
+        waiting: list[tuple[str, SlackFile]] = []
+        for file_id, file in newest.items():
+            reason = _refusal(file) or (TOO_MANY if len(waiting) >= FILES else None)
+            if reason is None:
+                waiting.append((file_id, file))
+            else:
+                reading.unread[file_id] = (kinds.name_of(file), reason)
+        for file_id, file in _by_id(left_out).items():
+            if file_id not in newest:
+                reading.unread[file_id] = (kinds.name_of(file), TOO_FAR_BACK)
+        for file_id, file in _by_id(unasked).items():
+            if file_id not in newest:
+                reading.unasked[file_id] = kinds.name_of(file)
+        ends_at = asyncio.get_running_loop().time() + READ_TIMEOUT_S
+        while waiting:
+            together, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
+            tasks = [asyncio.create_task(self._one(workspace, file)) for _, file in together]
+            left_s = ends_at - asyncio.get_running_loop().time()
+            try:
+                await asyncio.wait(tasks, timeout=max(0.0, left_s))
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for (file_id, file), task in zip(together, tasks, strict=True):
+                content = TOO_SLOW if task.cancelled() else self._hold(task.result())
+                _place(reading, room, file_id, kinds.name_of(file), content)
+        if newest:
+            read, unread = len(reading.attachments), len(reading.unread)
+            logs.event(log, "files_read", read=read, unread=unread)
+        return reading
+
+    def _hold(self, content: _Content | str) -> _Content | str:
+        """Count the content while somebody has it; the reason if it would be too much."""
+        if isinstance(content, str):
+            return content
+        size = len(content.attachment.data)
+        if self._held_bytes + size > HELD_BYTES:
+            return TOO_BUSY
+        self._held_bytes += size
+        weakref.finalize(content.attachment, self._let_go, size)
+        return content
+
+    def _let_go(self, size: int) -> None:
+        self._held_bytes -= size
+
+    async def _one(self, workspace: Workspace, file: SlackFile) -> _Content | str:
+        """What Claude gets of a file, or the reason for nothing."""
+        try:
+            async with self._fetching:
+                return await self._content(workspace, file)
+        except FileUnread as error:
+            return error.reason
+        except Exception as error:  # its text, or its traceback, may quote the file
+            logs.warning(log, "file_failed", kind=type(error).__name__)
+            return UNREADABLE
+
+    async def _content(self, workspace: Workspace, file: SlackFile) -> _Content:
+        file = await self._described(workspace, file)
+        promised = kinds.said(file)
+        data = await workspace.download(file, FILE_BYTES)
+        kind = kinds.found(data, promised)
+        name = kinds.name_of(file)
+        if kind == "text":
+            text, is_cut = kinds.decode(data, promised, FILE_CHARACTERS)
+            return _text(name, text, is_cut)
+        about, content = await self._converter.convert(kind, data)
+        if kind == "image":
+            return _Content(Attachment("image", name, str(about.get("media_type")), content))
+        if kind == "pdf":
+            pages = about.get("pages")
+            attachment = Attachment("pdf", name, "application/pdf", content)
+            return _Content(attachment, pages if isinstance(pages, int) else SENT_PAGES)
+        text = kinds.clean(content.decode("utf-8", "replace"))[:FILE_CHARACTERS]
+        return _text(name, text, bool(about.get("cut")))
+
+    async def _described(self, workspace: Workspace, file: SlackFile) -> SlackFile:
+        """The file with its description: from another organisation (Slack Connect) only the id
+        comes along (docs.slack.dev/reference/objects/file-object)."""
+        if not _needs_look(file):
+            return file
+        team = workspace.identity.team
+        if not await self._budget.look_up_file(team):
+            raise FileUnread(TOO_BUSY)
+        try:
+            return await workspace.file_info(str(file.get("id")))
+        except SlackError as error:
+            if isinstance(error, RateLimited):
+                self._budget.pause_file_look_ups(team, error.retry_after_s)
+            logs.warning(log, "file_unknown", code=error.code)
+            raise FileUnread(
+                kinds.DELETED if error.code in ("file_not_found", "file_deleted") else UNREADABLE
+            ) from error
+
+
+def _by_id(messages: Sequence[Sequence[SlackFile]]) -> dict[str, SlackFile]:
+    """The files, those of the newest message first."""
+    return {str(file.get("id")): file for files in reversed(messages) for file in files}
+
+
+def _needs_look(file: SlackFile) -> bool:
+    return file.get("file_access") == "check_file_info" or file.get("mode") == "file_access"
+
+
+def _refusal(file: SlackFile) -> str | None:
+    """Why the file is not even asked for; such ones do not count."""
+    if _needs_look(file):
+        return None
+    try:
+        kinds.said(file)
+    except FileUnread as error:
+        return error.reason
+    return None
+
+
+def _place(reading: Reading, room: _Room, file_id: str, name: str, content: _Content | str) -> None:
+    """Put what came of one file where it belongs."""
+    if isinstance(content, str):
+        reading.unread[file_id] = (name, content)
+    elif not room.take(content.attachment, content.pages):
+        reading.unread[file_id] = (name, TOO_MUCH)
+    else:
+        reading.attachments[file_id] = content.attachment
+        if content.is_cut:
+            reading.cut.append(name)
+
+
+def _text(name: str, text: str, is_cut: bool) -> _Content:
+    if is_cut:
+        text += f"\n[… cut after {FILE_CHARACTERS:,} characters …]"
+    return _Content(Attachment("text", name, "text/plain", text=text), is_cut=is_cut)

@@ -1,0 +1,264 @@
+"""Runs in a process of its own, once for each file: reads what may be hostile, and ends.
+
+`python worker.py KIND`, the file on standard input; on standard output one line of JSON, then what
+Claude gets instead. It knows nothing of the bot and gets no environment, so no token; its memory
+and time are limited, it cannot write files, and nothing of a file stays for the next one. Each
+library is loaded only for its kind of file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import resource
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+MEMORY_BYTES: Final = 256 * 1024 * 1024
+"""Of address space. Python and a library take 50 to 100 MB; an image of 16 megapixels with
+transparency takes 64 MB, and once more while it is made smaller."""
+CPU_S: Final = 20
+LONG_EDGE: Final = 2_576
+IMAGE_TOKENS: Final = 4_784
+PATCH: Final = 28
+"""Claude makes larger images smaller itself: long edge in pixels, and squares of 28 pixels in all
+(platform.claude.com/docs/en/build-with-claude/vision)."""
+PIXELS: Final = 16_000_000
+"""To be decoded; of a JPEG that is after its first, cheap division by two, four or eight."""
+IMAGE_BYTES: Final = 5_000_000
+"""Claude takes 10 MB in base64; more than this is a photograph stored as PNG."""
+PAGES: Final = 100
+CHARACTERS: Final = 100_000
+UNPACKED_BYTES: Final = 200_000_000
+"""Of an Office file, which is a zip archive."""
+CELLS: Final = 1_000_000
+
+FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
+
+Result = tuple[dict[str, Any], bytes]
+"""What is known of the content, and the content; none where the file is good `as_it_is`."""
+
+
+class Refused(Exception):
+    """The file is not read, for this reason."""
+
+
+def image(data: bytes) -> Result:
+    """The image as it is if Claude can use all of it, else smaller. Of an animation the first
+    frame counts, as for Claude."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None  # counted below, in one way for all formats
+    try:
+        opened = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise Refused("this kind of image cannot be read") from error
+    kind = str(opened.format)
+    wide, high = fitting(*opened.size)
+    as_it_is = (wide, high) == opened.size and len(data) <= IMAGE_BYTES
+    if kind == "JPEG":
+        opened.draft("RGB", (wide, high))  # decodes large ones at a half, a quarter, an eighth
+    if opened.size[0] * opened.size[1] > PIXELS:
+        raise Refused(f"more than {PIXELS // 1_000_000} megapixels")
+    opened.load()
+    if as_it_is:
+        return {"media_type": f"image/{kind.lower()}", "as_it_is": True}, b""
+    has_alpha = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
+    small: Image.Image = opened
+    if opened.mode not in ("L", "RGB", "RGBA"):
+        small = opened.convert("RGBA" if has_alpha else "RGB")
+    small.thumbnail((wide, high), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small = ImageOps.exif_transpose(small.convert("RGBA" if has_alpha else "RGB"))
+    written = io.BytesIO()
+    if kind != "JPEG":  # a screenshot, perhaps: letters stay sharp
+        small.save(written, "PNG")
+        if written.tell() <= IMAGE_BYTES:
+            return {"media_type": "image/png"}, written.getvalue()
+    written = io.BytesIO()
+    if has_alpha:
+        paper = Image.new("RGB", small.size, "white")
+        paper.paste(small, mask=small)
+        small = paper
+    small.save(written, "JPEG", quality=85)
+    return {"media_type": "image/jpeg"}, written.getvalue()
+
+
+def fitting(wide: int, high: int) -> tuple[int, int]:
+    """The size at which Claude sees an image of `wide` times `high` pixels."""
+    scale = min(1.0, LONG_EDGE / max(wide, high))
+    while True:
+        size = max(1, round(wide * scale)), max(1, round(high * scale))
+        tokens = math.ceil(size[0] / PATCH) * math.ceil(size[1] / PATCH)
+        if tokens <= IMAGE_TOKENS:
+            return size
+        scale *= min(0.99, math.sqrt(IMAGE_TOKENS / tokens))
+
+
+def pdf(data: bytes) -> Result:
+    """The PDF as it is, counted: Claude reads the pages itself."""
+    from pypdf import PdfReader
+
+    reader = PdfReader(io.BytesIO(data))
+    if reader.is_encrypted:
+        raise Refused("it is protected by a password")
+    pages = len(reader.pages)
+    if pages > PAGES:
+        raise Refused(f"{pages} pages, and I read at most {PAGES}")
+    if pages == 0:
+        raise Refused("it is empty")
+    return {"media_type": "application/pdf", "as_it_is": True, "pages": pages}, b""
+
+
+def word(data: bytes) -> Result:
+    """Paragraphs, headings and tables of a .docx, in order."""
+    from docx import Document
+    from docx.table import Table
+
+    check_archive(data, "word/")
+
+    def lines() -> Iterator[str]:
+        for part in Document(io.BytesIO(data)).iter_inner_content():
+            if isinstance(part, Table):
+                yield from (row_of(cell.text for cell in row.cells) for row in part.rows)
+                yield ""
+                continue
+            style = part.style.name if part.style is not None else ""
+            level = (style or "").removeprefix("Heading ")
+            yield f"{'#' * int(level)} {part.text}" if level in "123456" and level else part.text
+
+    return as_text(lines())
+
+
+def excel(data: bytes) -> Result:
+    """The sheets of a workbook as rows of values."""
+    from python_calamine import CalamineWorkbook, PasswordError
+
+    if data.startswith(b"PK"):
+        check_archive(data, "")
+    try:
+        book = CalamineWorkbook.from_filelike(io.BytesIO(data))
+    except PasswordError as error:
+        raise Refused("it is protected by a password") from error
+
+    def lines() -> Iterator[str]:
+        for name in book.sheet_names:
+            sheet = book.get_sheet_by_name(name)
+            if sheet.total_height * sheet.total_width > CELLS:
+                raise Refused("its tables are too large")
+            yield f"## {name}"
+            for row in sheet.iter_rows():
+                values = ["" if value is None else shown(value) for value in row]
+                if any(values):
+                    yield row_of(values)
+            yield ""
+
+    return as_text(lines())
+
+
+def powerpoint(data: bytes) -> Result:
+    """What the slides of a .pptx say, with tables and the speaker's notes."""
+    from pptx import Presentation
+
+    check_archive(data, "ppt/")
+
+    def lines() -> Iterator[str]:
+        for number, slide in enumerate(Presentation(io.BytesIO(data)).slides, 1):
+            yield f"## Slide {number}"
+            yield from shape_lines(slide.shapes)
+            notes = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
+            if notes is not None and notes.text.strip():
+                yield f"Notes: {notes.text}"
+            yield ""
+
+    return as_text(lines())
+
+
+def shape_lines(shapes: Any) -> Iterator[str]:
+    """The words of shapes, those in groups too."""
+    for shape in shapes:
+        if hasattr(shape, "shapes"):
+            yield from shape_lines(shape.shapes)
+        elif getattr(shape, "has_table", False):
+            yield from (row_of(cell.text for cell in row.cells) for row in shape.table.rows)
+        elif shape.has_text_frame and shape.text_frame.text.strip():
+            yield shape.text_frame.text
+
+
+def check_archive(data: bytes, folder: str) -> None:
+    """Refuse an archive that unpacks to far too much, or that has no `folder`."""
+    entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    if sum(entry.file_size for entry in entries) > UNPACKED_BYTES:
+        raise Refused("it unpacks to too much")
+    if not any(entry.filename.startswith(folder) for entry in entries):
+        raise Refused("this kind of file cannot be read")
+
+
+def shown(value: object) -> str:
+    """A cell's value as people write it: 3, not 3.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def row_of(cells: Any) -> str:
+    """One row of a table, on one line."""
+    return " | ".join(" ".join(str(cell).split()) for cell in cells)
+
+
+def as_text(lines: Iterator[str]) -> Result:
+    """The lines, as far as the limit; what comes after it is not even read."""
+    kept: list[str] = []
+    size = 0
+    for line in lines:
+        kept.append(line)
+        size += len(line) + 1
+        if size > CHARACTERS:
+            break
+    text = "\n".join(kept).strip()
+    if not text:
+        raise Refused("there is no text in it")
+    head = {"media_type": "text/plain", "cut": len(text) > CHARACTERS}
+    return head, text[:CHARACTERS].encode("utf-8", "replace")
+
+
+KINDS: Final[dict[str, Callable[[bytes], Result]]] = {
+    "image": image,
+    "pdf": pdf,
+    "word": word,
+    "excel": excel,
+    "powerpoint": powerpoint,
+}
+
+
+def limit(memory_bytes: int) -> None:
+    """What the operating system ends this process for, or refuses it."""
+    limits = {
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_CPU: CPU_S,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in limits.items():
+        # Where a limit does not exist (macOS: RLIMIT_AS) or a lower one is set already.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, most))
+
+
+def main(kind: str) -> None:
+    """Read, convert, answer; a reason instead of content where it does not work out."""
+    limit(MEMORY_BYTES)
+    try:
+        head, content = KINDS[kind](sys.stdin.buffer.read())
+    except Refused as refused:
+        head, content = {"reason": str(refused)}, b""
+    except MemoryError:
+        head, content = {"reason": "it takes too much memory to read"}, b""
+    except Exception:  # the libraries' errors for damaged files are of many kinds
+        head, content = {"reason": "it is damaged or not what its name says"}, b""
+    sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + content)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
