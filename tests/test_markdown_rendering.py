@@ -166,7 +166,7 @@ def test_aligning_adds_little_however_wide_a_cell_is() -> None:
         pytest.param("see [lab", "see", id="half a label is held back"),
         pytest.param("see [label](https://a", "see", id="half a target is held back"),
         pytest.param("see [x](<!channel>", "see", id="so is one in angle brackets"),
-        pytest.param("see [x](<a b> \"ti", "see", id="and one with a title"),
+        pytest.param('see [x](<a b> "ti', "see", id="and one with a title"),
         pytest.param("see ![al", "see", id="half an image is held back"),
         pytest.param("really!", "really", id="what may begin an image too"),
         pytest.param("a[0] = 1", "a[0] = 1", id="other brackets are not"),

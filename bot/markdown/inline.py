@@ -23,9 +23,7 @@ _DESTINATION: Final = 2_000
 _SPECIAL = re.compile(r"[`\\\[<$]|\*\*|!\[|!\Z")
 _STARS = re.compile(r"\*+")
 _RUN = re.compile(r"`+")
-_HALF_TARGET = re.compile(
-    r"\([ \t]*(?:<[^<>\n]*|(?:<[^<>\n]*>|[^\s<]*)(?:[ \t]+(?:[\"'(].*)?)?)\Z"
-)
+_HALF_TARGET = re.compile(r"\([ \t]*(?:<[^<>\n]*|(?:<[^<>\n]*>|[^\s<]*)(?:[ \t]+(?:[\"'(].*)?)?)\Z")
 _HALF_ENTITY = re.compile(r"&(?:#?[0-9A-Za-z]{0,8})?\Z")
 
 
