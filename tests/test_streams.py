@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -284,6 +286,44 @@ async def test_a_stream_that_a_killed_process_left_open_is_taken_over(world: Wor
         ts = await world.ask()
         await world.until(lambda: taken(world, APPEND))
     assert [stream.end for stream in world.slack.streams] == [""]
+    world.claude.script(Reply(text=text))
+    async with world.bot(delivery="stream"):
+        await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+
+
+async def test_a_stream_that_no_store_knows_is_ended_when_its_thread_is_read(
+    world: World, tmp_path: Path
+) -> None:
+    world.claude.script(Reply(text=prose(2_400), tokens_per_second=100))
+    async with world.bot(delivery="stream"):
+        ts = await world.ask()
+        await world.until(lambda: taken(world, APPEND))
+    world.claude.script(Reply(text="The next answer."))
+    async with world.bot(delivery="stream", data_dir=str(tmp_path / "empty")):
+        await world.ask("and?", thread_ts=ts)
+        await world.until(lambda: "Retry" in str(world.replies(ts)[0].blocks))
+        await world.until(lambda: "The next answer." in world.shown(ts))
+        await world.idle()
+    left, answered = world.replies(ts)
+    assert "Sentence number 0" in left.sent_markdown
+    assert answered.sent_markdown == "The next answer."
+    assert all(stream.end for stream in world.slack.streams)
+
+
+async def test_a_kill_between_the_start_of_a_stream_and_its_note_leaves_no_second_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(self: object, key: object, part: int, ts: str) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    text = prose(1_200)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.store.sqlite.SqliteStore.note_message", never)
+        async with world.bot(delivery="stream"):
+            ts = await world.ask()
+            await world.until(lambda: taken(world, START))
     world.claude.script(Reply(text=text))
     async with world.bot(delivery="stream"):
         await settled(world, text, ts)

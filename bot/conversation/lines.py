@@ -91,6 +91,9 @@ def unsettled(
         if mark is not None and key is not None and key.channel == question.channel:
             settled[key] = settled.get(key, False) or mark.final
             marks[key] = mark
+    for key in _streamed(workspace, history, question):
+        if not any(other.ts == key.ts for other in settled):
+            settled[key], marks[key] = False, Mark(str(key), 0, 0)
     found = []
     for key, is_settled in settled.items():
         asked = history.get(key.ts)
@@ -116,6 +119,23 @@ def unsettled(
             )
         )
     return found
+
+
+def _streamed(
+    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
+) -> Iterable[TurnKey]:
+    """The questions of a thread whose reply was left as a stream, which carries no mark: the last
+    one for the bot before it."""
+    if question.thread_ts is None:
+        return
+    call, asked_ts = f"<@{workspace.identity.bot_user_id}", ""
+    for ts, message in sorted(history.items()):
+        if workspace.may_be_a_stream(message):
+            if asked_ts:
+                yield TurnKey(question.team, question.channel, asked_ts)
+        elif not workspace.is_own(message):
+            text = str(message.get("text") or "")
+            asked_ts = ts if question.surface == "direct" or call in text else asked_ts
 
 
 def joined(texts: Iterable[str]) -> str:

@@ -97,12 +97,8 @@ class Lookup:
     def _may_be_a_stream(self, message: SlackMessage, ts: str) -> bool:
         """Replies of one thread come one after the other, so what we have begun there after the
         question, and not marked, can only be this reply's."""
-        is_plain = not message.get("files") and message.get("subtype") in (None, "bot_message")
-        return (
-            self._thread_ts is not None
-            and is_plain
-            and (ts > self._asked_ts and self._workspace.is_own(message))
-        )
+        in_thread = self._thread_ts is not None and ts > self._asked_ts
+        return in_thread and self._workspace.may_be_a_stream(message)
 
     async def find(self, number: int) -> tuple[bool, str | None]:
         """The ts of part `number` after a post without an answer; and whether Slack was read at

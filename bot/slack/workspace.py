@@ -76,6 +76,12 @@ class Workspace:
         the same metadata (another installation of this bot does)."""
         return Mark.of(message) if self.is_own(message) else None
 
+    def may_be_a_stream(self, message: SlackMessage) -> bool:
+        """Whether the bot has written it as a native stream that was not stopped rightly: until
+        its stop it carries no mark, and nothing else of the bot's is without."""
+        is_plain = not message.get("files") and message.get("subtype") in (None, "bot_message")
+        return is_plain and self.is_own(message) and Mark.of(message) is None
+
     async def check(self) -> None:
         """Return if Slack accepts the token; raises AuthFailed if not."""
         await call("auth.test", self._reads.auth_test)

@@ -148,6 +148,12 @@ def _sort(
     for part, ts in noted.items():
         if ts in seen:
             before.messages.setdefault(part, Earlier(ts, _text(seen[ts])))
+    for ts, message in sorted(seen.items()) if question.reply_thread_ts is not None else ():
+        known = {one.ts for one in before.messages.values()}
+        if ts > question.ts and ts not in known and workspace.may_be_a_stream(message):
+            # A kill between a stream's start and its note: replies of a thread take turns.
+            number = max(before.messages, default=-1) + 1
+            before.messages[number] = Earlier(ts, _text(message))
     # Where somebody has deleted one of them, the ones after it move up: order is kept.
     before.messages = dict(enumerate(before.messages[part] for part in sorted(before.messages)))
     before.written = _joined(text for _, _, text in sorted(answered)) if question.continues else ""
