@@ -24,16 +24,9 @@ EDITS = 50
 LENGTH_S = 10.0
 LATENCY_S = 0.12
 AT_ONCE = (1, 5, 10, 20, 50, 100, 200)
-A_MINUTE: dict[int, float | None] = {
-    3: 0.52,
-    6: 0.83,
-    12: 1.36,
-    20: 2.21,
-    30: 3.27,
-    45: 4.65,
-    60: None,
-}
-"""Replies a minute, and the bound."""
+BOUNDS = {3: 0.52, 6: 0.83, 12: 1.36, 20: 2.21, 30: 3.27, 45: 4.65}
+"""By replies a minute."""
+A_MINUTE = (*BOUNDS, 60)
 SUSTAINED_S = 300.0
 SEEDS = range(5)
 
