@@ -16,8 +16,11 @@ ATTACHMENTS: Final = 20
 ATTACHMENT_CHARACTERS: Final = 4_000
 """Of one attachment, of those that other apps or shared messages bring along."""
 
-_ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)[^<>\n]*?)&gt;")
-"""As `markdown.escape` leaves it."""
+DEEPEST_LIST: Final = 8
+
+_ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)(?:(?!&[lg]t;)[^<>\n])*)&gt;")
+"""As `markdown.escape` leaves it. It looks no further than to the next bracket: else a long text of
+opening ones would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,10 @@ def to_text(blocks: Iterable[Mapping[str, Any]], *, own: bool = False) -> str:
     return "\n\n".join(part for part in parts if part.strip())
 
 
-def to_mrkdwn(blocks: Iterable[Mapping[str, Any]]) -> str:
-    """What `blocks` say, escaped; what stands for a person, a channel or a link stays live."""
-    return _ENTITY.sub(r"<\1>", markdown.escape(to_text(blocks)))
+def to_mrkdwn(blocks: Iterable[Mapping[str, Any]], most: int | None = None) -> str:
+    """What `blocks` say (its first `most` characters), escaped; what stands for a person, a channel
+    or a link stays live."""
+    return _ENTITY.sub(r"<\1>", markdown.escape(to_text(blocks)[:most]))
 
 
 def attachments_to_mrkdwn(attachments: Iterable[object]) -> str:
@@ -112,7 +116,7 @@ def attachments_to_mrkdwn(attachments: Iterable[object]) -> str:
 
 def _attachment(attached: Mapping[str, Any]) -> str:
     found = attached.get("blocks")
-    shown = to_mrkdwn(found) if isinstance(found, list) else ""
+    shown = to_mrkdwn(found, ATTACHMENT_CHARACTERS) if isinstance(found, list) else ""
     title, link = (str(attached.get(name) or "") for name in ("title", "title_link"))
     fields = [
         f"{field.get('title') or ''}: {field.get('value') or ''}".strip(": ")
@@ -184,13 +188,17 @@ def _rich(element: Mapping[str, Any]) -> str:
 
 
 def _list(element: Mapping[str, Any]) -> str:
-    indent = "  " * int(element.get("indent") or 0)
-    first = int(element.get("offset") or 0) + 1
+    indent = "  " * min(_number(element.get("indent")), DEEPEST_LIST)
+    first = _number(element.get("offset")) + 1
     ordered = element.get("style") == "ordered"
     return "\n".join(
         f"{indent}{f'{number}.' if ordered else '-'} {_inline(item)}"
         for number, item in enumerate(_items(element, "elements"), first)
     )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _inline(element: Mapping[str, Any], *, styled: bool = True) -> str:

@@ -13,6 +13,9 @@ from bot.slack import SlackMessage
 CARD_CHARACTERS: Final = 12_000
 """Of what an app's card, or everything that is attached to a message, adds to it."""
 
+TEXT_CHARACTERS: Final = 40_000
+"""The most that Slack takes as one message's text."""
+
 CUT_TEXT_CHARACTERS: Final = 3_000
 """A text of that length may be only the beginning of what the blocks say."""
 
@@ -103,8 +106,7 @@ def mrkdwn_of(message: SlackMessage) -> str:
     # The blocks of a person's message repeat its text, unless that was cut; an app's need not.
     is_app, is_cut = message.get("bot_id") is not None, len(said) >= CUT_TEXT_CHARACTERS
     if isinstance(found, list) and (is_app or is_cut or not said.strip()):
-        shown = blocks.to_mrkdwn(found)
-        shown = shown if is_cut else shown[:CARD_CHARACTERS]
+        shown = blocks.to_mrkdwn(found, TEXT_CHARACTERS if is_cut else CARD_CHARACTERS)
         said = shown if len(shown) > len(said) * (1.0 if is_app else 1.2) else said
     attached = message.get("attachments")
     cards = blocks.attachments_to_mrkdwn(attached) if isinstance(attached, list) else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bot import blocks
@@ -77,6 +79,24 @@ def test_no_text_takes_long(sign: str) -> None:
     text = "x" + sign * (39_000 // len(sign)) + "x"
     plain = plain_text(text, "UBOT", str)
     assert guarded(plain).replace("> ", "").startswith("x")
+
+
+@pytest.mark.parametrize("sign", ["&lt;!", "&lt;@", "<", "&lt;https:", "&lt;@U1|", "&lt;!&gt;"])
+def test_no_blocks_take_long(sign: str) -> None:
+    text = (sign * 12_000)[:36_000]
+    written = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
+    said = [{"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}]
+    began = time.thread_time()  # a busy machine does not count
+    for found in (written, [{"type": "rich_text", "elements": said}]):
+        mrkdwn_of({"text": text[:3_000], "blocks": found, "attachments": [{"blocks": found}] * 20})
+    assert time.thread_time() - began < 0.5
+
+
+def test_a_list_with_an_odd_indent_is_read() -> None:
+    item = {"type": "rich_text_section", "elements": [{"type": "text", "text": "one"}]}
+    for indent in ("two", -1, None):
+        found = {"type": "rich_text_list", "indent": indent, "elements": [item]}
+        assert blocks.to_text([{"type": "rich_text", "elements": [found]}]) == "- one"
 
 
 @pytest.mark.parametrize("text", ["new conversation", "New chat!", "please start a new topic."])
