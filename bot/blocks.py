@@ -12,7 +12,6 @@ from bot import markdown
 Block = dict[str, Any]
 
 CONTEXT_CHARACTERS: Final = 2_000
-ATTACHMENTS: Final = 20
 ATTACHMENT_CHARACTERS: Final = 4_000
 """Of one attachment, of those that other apps or shared messages bring along."""
 
@@ -100,21 +99,12 @@ def to_mrkdwn(blocks: Iterable[Mapping[str, Any]], most: int | None = None) -> s
     return _ENTITY.sub(r"<\1>", markdown.escape(to_text(blocks)[:most]))
 
 
-def attachments_to_mrkdwn(attachments: Iterable[object]) -> str:
+def attachment_to_mrkdwn(attached: Mapping[str, Any], *, with_author: bool = True) -> str:
     """What is attached to a message (an app's card, a shared message, the preview of a link).
 
     docs.slack.dev/messaging/formatting-message-text and reference/messaging/attachments: titles and
     names are plain text, the rest is mrkdwn.
     """
-    cards = [
-        _attachment(attached)
-        for attached in list(attachments)[:ATTACHMENTS]
-        if isinstance(attached, Mapping)
-    ]
-    return "\n\n".join(card for card in cards if card.strip())
-
-
-def _attachment(attached: Mapping[str, Any]) -> str:
     found = attached.get("blocks")
     shown = to_mrkdwn(found, ATTACHMENT_CHARACTERS) if isinstance(found, list) else ""
     title, link = (str(attached.get(name) or "") for name in ("title", "title_link"))
@@ -124,7 +114,7 @@ def _attachment(attached: Mapping[str, Any]) -> str:
     ]
     written = [
         attached.get("pretext"),
-        attached.get("author_name"),
+        attached.get("author_name") if with_author else None,
         f"{title} ({link})" if title and link else title,
         shown or attached.get("text"),
         *fields,

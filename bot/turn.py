@@ -65,6 +65,9 @@ class Question:
     """The files of the message as Slack describes them; None while that is not known, since an
     `app_mention` does not say."""
 
+    attachments: tuple[dict[str, Any], ...] = field(default=(), repr=False, hash=False)
+    """What was shared or forwarded with it, as Slack describes it; known when the files are."""
+
     @property
     def key(self) -> TurnKey:
         return TurnKey(self.team, self.channel, self.ts, self.run)

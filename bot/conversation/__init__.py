@@ -23,7 +23,14 @@ from bot.conversation import budget
 from bot.conversation.compose import MARKING, Material, Named, compose, mentioned
 from bot.conversation.lines import Line, lines_before, unsettled
 from bot.conversation.names import Names
-from bot.conversation.text import is_new_start, plain_text
+from bot.conversation.text import (
+    Card,
+    attachments_of,
+    cards_of,
+    is_new_start,
+    plain_text,
+    words_of,
+)
 from bot.conversation.thread import History, Reader
 from bot.errors import RateLimited, SlackError
 from bot.files import Files, files_of
@@ -58,6 +65,8 @@ class Conversation:
     notes: list[str]
     unsettled: list[Question]
     """Questions (without text) whose reply in the thread was begun and never ended."""
+    asks_something: bool
+    """With words, files, what was shared with it or, in a thread, by what stands above."""
     less: Callable[[bool, bool], Awaitable[list[Message]]]
     """The messages with half of the conversation, or without files, or both: for when Claude does
     not take all of it."""
@@ -121,7 +130,17 @@ class Conversations:
             return await compose(lines, material, named, files)
 
         messages = await compose(kept, material, named, reading)
-        return Conversation(messages, notes, unsettled(workspace, history.messages, question), less)
+        in_thread = question.thread_ts not in (None, question.ts)
+        return Conversation(
+            messages,
+            notes,
+            unsettled(workspace, history.messages, question),
+            asks_something=material.says_something
+            or (
+                bool(messages[-1].attachments) if material.files else in_thread and bool(kept.lines)
+            ),
+            less=less,
+        )
 
     async def _history(
         self, workspace: Workspace, question: Question, show: Callable[[str], None]
@@ -180,6 +199,7 @@ class Conversations:
         files = question.files
         if files is None:  # an app_mention does not say, its message in the thread does
             files = files_of(history.messages.get(question.ts, {}))
+        attachments = question.attachments or attachments_of(history.messages.get(question.ts, {}))
         return Material(
             question,
             identity,
@@ -189,6 +209,7 @@ class Conversations:
             unread_at=unread_at,
             unread=history.gap,
             files=files,
+            cards=cards_of({"attachments": list(attachments)}),
         )
 
     def _since_the_start(
@@ -256,8 +277,12 @@ __all__ = [
     "UNREAD_CHANNEL",
     "UNREAD_THREAD",
     "UNSEEN_FILES",
+    "Card",
     "Conversation",
     "Conversations",
+    "attachments_of",
+    "cards_of",
     "is_new_start",
     "plain_text",
+    "words_of",
 ]

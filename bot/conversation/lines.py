@@ -10,7 +10,7 @@ from bot import blocks
 from bot.conversation import budget
 from bot.conversation.names import one_line
 from bot.conversation.pieces import in_pieces
-from bot.conversation.text import bot_name_of, mrkdwn_of
+from bot.conversation.text import Card, bot_name_of, cards_of, words_of
 from bot.files import files_of
 from bot.slack import Mark, SlackFile, SlackMessage, Workspace
 from bot.turn import Question, TurnKey
@@ -30,11 +30,14 @@ class Line:
     speaker: str | None = None
     bot_name: str | None = None
     files: tuple[SlackFile, ...] = ()
+    cards: tuple[Card, ...] = ()
     size: int = field(init=False)
     """About how many tokens it is."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", budget.tokens(self.text) + budget.LINE_TOKENS)
+        texts = [self.text, *(card.text for card in self.cards)]
+        size = sum(budget.tokens(text) + budget.LINE_TOKENS for text in texts)
+        object.__setattr__(self, "size", size)
 
 
 @dataclass(slots=True)
@@ -160,14 +163,14 @@ def _last_opening(text: str) -> str | None:
 
 
 def _others(ts: str, message: SlackMessage) -> list[Line]:
-    text, files = mrkdwn_of(message), files_of(message)
-    if not (text.strip() or files):
+    text, files, cards = words_of(message), files_of(message), cards_of(message)
+    if not (text.strip() or files or cards):
         return []
     is_bot = message.get("bot_id") is not None
     name = one_line(bot_name_of(message)) or "an app" if is_bot else None
     user = message.get("user")
     speaker = user if isinstance(user, str) else None
-    return [Line(ts, text, speaker=speaker, bot_name=name, files=files)]
+    return [Line(ts, text, speaker=speaker, bot_name=name, files=files, cards=cards)]
 
 
 def _own_text(message: SlackMessage) -> str:

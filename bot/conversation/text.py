@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from bot import blocks, markdown
+from bot.conversation.names import one_line
 from bot.slack import SlackMessage
 
+ATTACHMENTS: Final = 20
 CARD_CHARACTERS: Final = 12_000
 """Of what an app's card, or everything that is attached to a message, adds to it."""
 
@@ -33,6 +36,7 @@ _MARK = re.compile(
     r"[\[【〔〖⟦][^\]】〕〗⟧]{0,200}?"  # a bracket with a time in it, or words that the bot uses
     r"(?:\d{1,2}[:.h]\d{2}|…|\.\.\.|\(bot\)|left out|from the bot)"
     r"|\[(?:end of the )?background\b"
+    r"|\[(?:shared message|preview)(?: of\b|:)"
     r"|\[attached(?:,| image)?[^:\]]{0,40}:"
     r"|\[[^\]]{2,120}\][*_`~]*(?:[ \t]+\S|[ \t]*:)"
     r"|(?:human|assistant|user|system|claude)[*_`~ \t]*:"
@@ -98,9 +102,72 @@ def is_new_start(text: str, bot_user_id: str) -> bool:
     return NEW_START.fullmatch(" ".join(plain_text(text, bot_user_id, str).split())) is not None
 
 
-def mrkdwn_of(message: SlackMessage) -> str:
-    """What somebody else's `message` says, as mrkdwn: the text, or the blocks where these say more
-    (an app's `text` is often only the notification), and what is attached."""
+def quoted(text: str) -> str:
+    """`text` as what somebody else has written."""
+    return "\n".join(f"> {line}".rstrip() for line in _LINE_ENDS.sub("\n", text).split("\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What stands under somebody's message and is not in their words: a shared message, what an app
+    shows of a link."""
+
+    mark: str
+    """What it is, and whose."""
+    text: str
+    """mrkdwn."""
+
+
+def attachments_of(message: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What is attached to a message, as Slack describes it."""
+    found = message.get("attachments")
+    some = found[:ATTACHMENTS] if isinstance(found, list) else []
+    return tuple(one for one in some if isinstance(one, dict))
+
+
+def cards_of(message: Mapping[str, Any]) -> tuple[Card, ...]:
+    """What others have written that stands under `message`."""
+    cards: list[Card] = []
+    left = CARD_CHARACTERS
+    for attached in attachments_of(message):
+        if (mark := _mark_of(attached, is_app=message.get("bot_id") is not None)) is None:
+            continue
+        said = blocks.attachment_to_mrkdwn(attached, with_author=not _is_share(attached))[:left]
+        if said.strip():
+            cards.append(Card(mark, said))
+            left -= len(said)
+    return tuple(cards)
+
+
+def _mark_of(attached: Mapping[str, Any], *, is_app: bool) -> str | None:
+    """How it is announced; None if it is not.
+
+    The preview of a web page is left out: it comes some time after the message, so that what was
+    sent to Claude once would change, and is nothing that anybody has said. What Slack and apps show
+    of a link to a message or a ticket is often what the question is about.
+    """
+    if _is_share(attached):
+        whose = one_line(str(attached.get("author_name") or attached.get("author_id") or ""))
+        return f"Shared message of {whose}" if whose else "Shared message"
+    link = str(attached.get("app_unfurl_url") or "")
+    if link or attached.get("is_app_unfurl"):
+        return f"Preview of {one_line(link or str(attached.get('from_url') or 'a link'))}"
+    if _is_preview(attached) or is_app:  # an app's own card is what it says itself
+        return None
+    return "Attached card"
+
+
+def _is_share(attached: Mapping[str, Any]) -> bool:
+    return bool(attached.get("is_share") or attached.get("is_msg_unfurl"))
+
+
+def _is_preview(attached: Mapping[str, Any]) -> bool:
+    return bool(attached.get("from_url") or attached.get("is_app_unfurl"))
+
+
+def words_of(message: Mapping[str, Any]) -> str:
+    """What `message` says in its writer's own words, as mrkdwn: the text, or the blocks where these
+    say more (an app's `text` is often only the notification), and an app's own cards."""
     said = str(message.get("text") or "")
     found = message.get("blocks")
     # The blocks of a person's message repeat its text, unless that was cut; an app's need not.
@@ -108,9 +175,15 @@ def mrkdwn_of(message: SlackMessage) -> str:
     if isinstance(found, list) and (is_app or is_cut or not said.strip()):
         shown = blocks.to_mrkdwn(found, TEXT_CHARACTERS if is_cut else CARD_CHARACTERS)
         said = shown if len(shown) > len(said) * (1.0 if is_app else 1.2) else said
-    attached = message.get("attachments")
-    cards = blocks.attachments_to_mrkdwn(attached) if isinstance(attached, list) else ""
-    return "\n".join(part for part in (said, cards[:CARD_CHARACTERS]) if part.strip())
+    if not is_app:
+        return said
+    own = [
+        blocks.attachment_to_mrkdwn(attached)
+        for attached in attachments_of(message)
+        if not (_is_share(attached) or _is_preview(attached))
+    ]
+    cards = "\n\n".join(card for card in own if card.strip())[:CARD_CHARACTERS]
+    return "\n".join(part for part in (said, cards) if part.strip())
 
 
 def bot_name_of(message: SlackMessage) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 
+from bot.conversation import words_of
 from bot.listeners.follow_ups import may_follow_up
 from bot.listeners.question import from_event
 from bot.turn import Surface, mentions
@@ -64,7 +65,7 @@ def edited(event: Mapping[str, Any]) -> Edit | None:
             before = event.get("previous_message")
             if isinstance(before, Mapping) and before.get("text") == text:
                 return None
-            return Edit(ts, text, edited_ts)
+            return Edit(ts, words_of(now), edited_ts)
     return None
 
 

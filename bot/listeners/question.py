@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from slack_bolt.async_app import AsyncBoltContext
 
+from bot.conversation import attachments_of, words_of
 from bot.files import files_of
 from bot.turn import Question, Surface
 
@@ -38,8 +39,9 @@ def from_event(
         thread_ts=thread_ts,
         user_team=_foreign_team(event, body),
         is_shared=bool(body.get("is_ext_shared_channel")),
-        text=str(event.get("text") or ""),
+        text=words_of(event),
         files=files_of(event) if tells_files else None,
+        attachments=attachments_of(event),
     )
 
 

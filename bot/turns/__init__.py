@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from bot import logs
 from bot.errors import BotError, Draining, SlackError, StoreUnavailable
-from bot.slack import SlackFile
 from bot.store import News, OpenTurn
 from bot.turn import Outcome, Question, TurnKey
 from bot.turns import closing, end, sentences
@@ -47,8 +46,8 @@ class Turns:
         self._accepting: dict[TurnKey, asyncio.Future[bool]] = {}
         self._deleted: OrderedDict[Place, None] = OrderedDict()
         """Messages whose deletion was told, since it may overtake what else is told of them."""
-        self._twin_files: dict[TurnKey, tuple[SlackFile, ...]] = {}
-        """What the twin of an event that is just being claimed says of its files."""
+        self._twins: dict[TurnKey, Question] = {}
+        """Of events that are just being claimed; they say what came with the question."""
         self._errands: set[asyncio.Task[None]] = set()
         """Short work that outlives what asked for it: records, news, a word to somebody."""
         self._renewing: asyncio.Task[None] | None = None
@@ -218,7 +217,7 @@ class Turns:
             self._accepting[question.key] = writing
             writing.add_done_callback(lambda written: self._accepted(question, beside, written))
         elif question.files is not None:
-            self._twin_files[question.key] = question.files
+            self._twins[question.key] = question
         done, _ = await asyncio.wait([writing], timeout=ACCEPT_TIMEOUT_S)
         if not done:
             raise StoreUnavailable(f"no answer within {ACCEPT_TIMEOUT_S:g} s")
@@ -229,15 +228,15 @@ class Turns:
     ) -> None:
         key = question.key
         del self._accepting[key]
-        files = self._twin_files.pop(key, question.files)
+        twin = self._twins.pop(key, question)
         if writing.cancelled() or writing.exception() is not None:
             return
         if not writing.result():
             run = self._runs.get(key)
-            if run is not None and files is not None:
-                run.tell_files(files)
+            if run is not None:
+                run.tell_twin(twin)
             return
-        question = replace(question, files=files)
+        question = replace(question, files=twin.files, attachments=twin.attachments)
         if self.draining:
             self._spawn(closing.release(self._means.store, key, tried=False))
             return

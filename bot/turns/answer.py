@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot import logs, metrics
-from bot.conversation import Conversation, is_new_start, plain_text
+from bot.conversation import Card, Conversation, cards_of, is_new_start, plain_text
 from bot.errors import BotError, ClaudeError, ClaudeRejected, ConversationTooLong
 from bot.live_message import NOTHING, THINKING, LiveMessage
 from bot.turn import (
@@ -73,8 +73,7 @@ class Answer:
         try:
             if self._is_new_start(live):
                 return End(Outcome.COMPLETE, sentences.NEW_CONVERSATION)
-            has_words = self._has_words(live)
-            if not has_words and not await self._find_files(live):
+            if not self._has_words(live) and not await self._brings_something(live):
                 return End(Outcome.COMPLETE, self._hint())
             place = self._means.places.place(self._question, live.wait_in_line)
             await held.enter_async_context(place)
@@ -84,8 +83,8 @@ class Answer:
                 live.workspace, self._question, live.status
             )
             on_unsettled(conversation.unsettled)
-            if not has_words and not _has_attachments(conversation.messages[-1:]):
-                return End(Outcome.COMPLETE, " ".join(conversation.notes))
+            if not conversation.asks_something:
+                return End(Outcome.COMPLETE, " ".join(conversation.notes) or self._hint())
             return await self._reply(live, conversation)
         except ClaudeError as error:
             metrics.FAILURES.labels(type(error).__name__).inc()
@@ -98,12 +97,19 @@ class Answer:
             log.exception("turn_failed")
             return end.failed(sentences.UNEXPECTED)
 
-    async def _find_files(self, live: LiveMessage) -> bool:
-        """Whether files came with the question; they are part of it from now on."""
+    async def _find_files(self, live: LiveMessage) -> None:
+        """Find out what came with the question; it is part of it from now on."""
         if self._question.files is None:
             files = await self._attached.find(live.workspace, self._question)
-            self._question = replace(self._question, files=files)
-        return bool(self._question.files)
+            shared = self._attached.shared or self._question.attachments
+            self._question = replace(self._question, files=files, attachments=shared)
+
+    async def _brings_something(self, live: LiveMessage) -> bool:
+        """Whether a question without words may be asked by what came with it, or stands above."""
+        await self._find_files(live)
+        question = self._question
+        in_thread = question.thread_ts not in (None, question.ts)
+        return in_thread or bool(question.files or _cards(question))
 
     async def _reply(self, live: LiveMessage, conversation: Conversation) -> End:
         thinking = asyncio.create_task(self._show_thinking(live))
@@ -194,15 +200,22 @@ class Answer:
         return (
             question.surface == "direct"
             and not question.files
+            and not question.attachments
             and is_new_start(question.text, bot_user_id)
         )
 
     def _has_words(self, live: LiveMessage) -> bool:
-        return bool(plain_text(self._question.text, live.workspace.identity.bot_user_id, str))
+        bot_user_id = live.workspace.identity.bot_user_id
+        return bool(plain_text(self._question.text, bot_user_id, str) or _cards(self._question))
 
     def _hint(self) -> str:
         """What to say to a message that asks nothing."""
         return sentences.HINT_DIRECT if self._question.surface == "direct" else sentences.HINT
+
+
+def _cards(question: Question) -> tuple[Card, ...]:
+    """What was shared with `question`, as Claude reads it."""
+    return cards_of({"attachments": list(question.attachments)})
 
 
 def _has_attachments(messages: Sequence[Said]) -> bool:

@@ -1,4 +1,4 @@
-"""Which files came with a question whose event did not say.
+"""Which files, and what else, came with a question whose event did not say.
 
 An `app_mention` carries no files, but it has a twin among the `message` events that does; whichever
 comes first is answered, the other one a moment later. So the twin is waited for a little, which
@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Final
+from typing import Any, Final
 
 from bot import logs
+from bot.conversation import attachments_of
 from bot.errors import RateLimited, SlackError
 from bot.files import files_of
 from bot.pacing import Pacer
@@ -32,12 +33,14 @@ class Attached:
     def __init__(self, pacer: Pacer, files: tuple[SlackFile, ...] | None) -> None:
         self._pacer = pacer
         self._files = files
+        self.shared: tuple[dict[str, Any], ...] = ()
+        """What was shared with the question, as far as its own event did not say."""
         self._told = asyncio.Event()
 
-    def tell(self, files: tuple[SlackFile, ...]) -> None:
+    def tell(self, files: tuple[SlackFile, ...], shared: tuple[dict[str, Any], ...]) -> None:
         """The twin of the question's event says which."""
         if self._files is None:
-            self._files = files
+            self._files, self.shared = files, shared
             self._told.set()
 
     async def find(self, workspace: Workspace, question: Question) -> tuple[SlackFile, ...] | None:
@@ -61,7 +64,7 @@ class Attached:
                 slot=lambda: self._pacer.read(question.team, SLOT_TIMEOUT_S),
             ):
                 if message.get("ts") == question.ts:
-                    found = files_of(message)
+                    found, self.shared = files_of(message), attachments_of(message)
         except SlackError as error:
             if isinstance(error, RateLimited):
                 self._pacer.pause_reads(question.team, error.retry_after_s)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot import blocks
+from bot.conversation import attachments_of, words_of
 from bot.errors import ChannelClosed, MessageGone, RateLimited
 from bot.files import files_of
 from bot.live_message import Earlier
@@ -69,8 +70,12 @@ async def look_back(
     else:
         edited = asked.get("edited")
         before.edited_ts = str(edited.get("ts")) if isinstance(edited, Mapping) else ""
-        text = str(asked.get("text") or "")
-        before.question = replace(question, text=text, files=files_of(asked))
+        before.question = replace(
+            question,
+            text=words_of(asked),
+            files=files_of(asked),
+            attachments=attachments_of(asked),
+        )
     return before
 
 

@@ -22,7 +22,7 @@ from bot.errors import (
     Transient,
 )
 from bot.live_message import THINKING, Earlier, LiveMessage, clear_away
-from bot.slack import SlackFile, Workspace
+from bot.slack import Workspace
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, StreamReport, mentions
 from bot.turns import account, again, end, sentences
@@ -99,11 +99,13 @@ class Run:
         if not self._deleted.done():
             self._deleted.set_result(None)
 
-    def tell_files(self, files: tuple[SlackFile, ...]) -> None:
-        """The twin of the question's event says which files came with it."""
+    def tell_twin(self, twin: Question) -> None:
+        """The twin of the question's event says what came with it."""
+        if twin.files is None:
+            return
         if self.question.files is None:
-            self.question = replace(self.question, files=files)
-        self._attached.tell(files)
+            self.question = replace(self.question, files=twin.files, attachments=twin.attachments)
+        self._attached.tell(twin.files, twin.attachments)
 
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of the reply's."""
@@ -226,7 +228,7 @@ class Run:
             return before.ended
         self.question = before.question
         self.edited_ts = max(self.edited_ts, before.edited_ts)
-        self._attached.tell(before.question.files or ())
+        self._attached.tell(before.question.files or (), before.question.attachments)
         self._messages = {**before.messages, **self._messages}
         self._written_before = before.written
         if self._entry is not None:

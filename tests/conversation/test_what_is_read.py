@@ -45,7 +45,7 @@ async def test_cards_and_shared_messages_are_read_whole(world: World, bot: Serve
     await world.idle()
     assert sent(world) == (
         "[Deploys (bot)] Deploy of [web](https://web.test) failed, @bob & others looked\n"
-        "> [ada] all fine\n\n[bob] Lin\nsee <b>\n\n[ada] why?"
+        "> [ada] all fine\n\n[bob]\n[Shared message of Lin:]\n> see <b>\n\n[ada] why?"
     )
 
 

@@ -215,10 +215,17 @@ class SlackEmulator(Seen):
         thread_ts: str | None = None,
         files: Sequence[File | Json] | None = None,
         subtype: str | None = None,
+        attachments: Sequence[Json] = (),
     ) -> str:
-        """A person writes: the message's ts."""
+        """A person writes, or forwards something: the message's ts."""
         return self._people.say(
-            user, channel, text, thread_ts=thread_ts, files=files, subtype=subtype
+            user,
+            channel,
+            text,
+            thread_ts=thread_ts,
+            files=files,
+            subtype=subtype,
+            attachments=attachments,
         )
 
     def backfill(

@@ -48,9 +48,10 @@ def posted_event(workspace: Workspace, message: Message) -> Json:
 
 
 def mention_event(workspace: Workspace, message: Message) -> Json:
-    """The `app_mention` twin: no channel_type, no files, no subtype."""
+    """The `app_mention` twin: no channel_type, no files, no subtype; and, to be safe, nothing that
+    was shared, since Slack does not document that it tells."""
     body = posted_event(workspace, message) | {"type": "app_mention"}
-    for key in ("channel_type", "files", "upload", "subtype"):
+    for key in ("channel_type", "files", "upload", "subtype", "attachments"):
         body.pop(key, None)
     return body
 

@@ -29,6 +29,7 @@ class People:
         thread_ts: str | None = None,
         files: Sequence[File | Json] | None = None,
         subtype: str | None = None,
+        attachments: Sequence[Json] = (),
     ) -> str:
         """Write a message: its ts."""
         world = self._workspace.world
@@ -52,6 +53,7 @@ class People:
             client_msg_id=None if person.is_bot or attached else client_msg_id(),
             subtype=subtype or ("file_share" if attached else None),
             files=attached,
+            attachments=list(attachments),
         )
         self._workspace.post(message)
         return message.ts
