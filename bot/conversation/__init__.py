@@ -186,6 +186,7 @@ class Conversations:
         self, history: History, question: Question, workspace: Workspace
     ) -> Material:
         identity = workspace.identity
+        in_thread = question.thread_ts not in (None, question.ts)
         lines: Sequence[Line] = await lines_before(workspace, history.messages, question)
         if question.surface == "direct":
             lines = self._since_the_start(lines, question, identity)
@@ -193,8 +194,11 @@ class Conversations:
         if is_background:  # the bot's own words there answer others
             others = [line for line in lines if not line.own]
             lines = others[max(0, len(others) - self._channel_background) :]
+        # A direct message begins where the conversation does, the background has nobody's count.
+        since = question.thread_ts if in_thread else lines[0].ts if lines else question.ts
+        stamps = [ts for ts in sorted(history.messages) if str(since) < ts < question.ts]
         unread_at = None
-        if history.gap_after is not None:
+        if history.gap_after is not None and history.gap_after < question.ts:
             unread_at = sum(line.ts <= history.gap_after for line in lines)
         files = question.files
         if files is None:  # an app_mention does not say, its message in the thread does
@@ -208,6 +212,7 @@ class Conversations:
             is_background=is_background,
             unread_at=unread_at,
             unread=history.gap,
+            stamps=[] if is_background else stamps,
             files=files,
             cards=cards_of({"attachments": list(attachments)}),
         )

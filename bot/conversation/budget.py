@@ -54,7 +54,9 @@ def end_of(text: str, most: int) -> str:
     return text if size <= most else text[-max(40, int(len(text) * most / size * 0.9)) :]
 
 
-def first_kept(sizes: Sequence[int], names: Sequence[str], most: int) -> int:
+def first_kept(
+    sizes: Sequence[int], names: Sequence[str], most: int, *, is_part: bool = False
+) -> int:
     """The index of the first message that goes along, when those from there on may have `most`
     tokens together.
 
@@ -62,9 +64,10 @@ def first_kept(sizes: Sequence[int], names: Sequence[str], most: int) -> int:
     it, at the message there whose name (its ts) has the lowest checksum. Which one that is changes
     only when it falls out of the budget or a lower one comes in, about twice while the thread grows
     by half the budget; so the request begins with the same words for many questions, and Claude's
-    prompt cache holds. That needs no memory, and no count of what came before.
+    prompt cache holds. That needs no memory, and no count of what came before. Where the messages
+    are themselves only a part, which begins elsewhere with every question, it is cut all the same.
     """
-    if sum(sizes) <= most:
+    if sum(sizes) <= (most // 2 if is_part else most):
         return 0
     first = half = len(sizes)
     size = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,6 +83,10 @@ class Material:
     unread_at: int | None = None
     """Before this line some were not read."""
     unread: int = 0
+    """How many; 0 where that is not known."""
+    stamps: Sequence[str] = ()
+    """The ts of the Slack messages that were read, in order: a reply of the bot may be several, and
+    some say nothing. Without the root."""
     files: tuple[SlackFile, ...] = ()
     cards: tuple[Card, ...] = ()
     """Of the question."""
@@ -115,12 +120,23 @@ class Material:
         rest = lines[len(head) :]
         left = max(0, most - self.asked.size - sum(line.size for line in head))
         left = min(left, most // LINE_SHARE) if self.is_background else left
-        first = budget.first_kept([line.size for line in rest], [line.ts for line in rest], left)
-        gaps = {len(head): first} if first else {}
+        first = budget.first_kept(
+            [line.size for line in rest],
+            [line.ts for line in rest],
+            left,
+            is_part=self.unread_at is not None and self.unread_at <= len(head),
+        )
+        gaps = {len(head): self._between(rest, first)} if first else {}
         if self.unread_at is not None:
             at = max(len(head), self.unread_at - first)
             gaps[at] = self.unread + gaps.get(at, 0) if self.unread else 0
         return Kept([*head, *rest[first:]], gaps, rest[:first])
+
+    def _between(self, rest: Sequence[Line], first: int) -> int:
+        """How many messages stand before the `first` of `rest` that goes along. They are counted as
+        Slack has them, so that the number is the same with every question."""
+        end = rest[first].ts if first < len(rest) else self.question.ts
+        return max(first, bisect_left(self.stamps, end))
 
 
 def mentioned(kept: Kept, material: Material) -> list[str]:

@@ -74,6 +74,9 @@ class Reader:
         self._context_tokens = context_tokens
         self._on_long = on_long
         self._calls = 0
+        self._counts = True
+        """Slack's count of the replies tells of none that are not read: not so when a question is
+        answered again, and others have come long after it."""
         # Replies to earlier questions may be newer than this one, which waited for them. What came
         # long after a question that is answered again has nothing to do with it.
         self._latest = _ts(_us(question.ts) + WAITED_US) if question.run else None
@@ -111,8 +114,12 @@ class Reader:
         self._on_long()
         self.history.gap_after = str(read[-1].get("ts"))
         replies = _number(page[0].get("reply_count"))
-        self.history.gap = max(0, replies - len(read))
-        left = self.history.gap or len(read) * CALLS
+        unread = max(0, replies - len(read))
+        left = unread or len(read) * CALLS
+        self._counts = self._latest is None or str(page[0].get("latest_reply")) <= self._latest
+        # The question is none that is left out.
+        asked = self._question.ts not in self.history.messages
+        self.history.gap = max(0, unread - asked) if self._counts else 0
         wanted = self._wanted(read)
         if wanted >= left and left <= len(read) * (CALLS - 1):
             await self._forwards(root_ts)
@@ -130,25 +137,28 @@ class Reader:
 
     async def _forwards(self, root_ts: str) -> None:
         history = self.history
+        left = history.gap
         while self._calls < CALLS and (after := history.gap_after) is not None:
             page, is_all = await self._page(root_ts, after, self._latest)
             known = len(history.messages)
             history.add(page)
-            history.gap = max(0, history.gap - (len(history.messages) - known))
+            left -= sum(ts != self._question.ts for ts in list(history.messages)[known:])
+            history.gap = max(0, left)
             history.gap_after = None if is_all else max(after, str(page[-1].get("ts")))
 
     async def _backwards(self, root_ts: str, wanted: int, left: int, latest: str) -> None:
         newest = _Newest(self.history, root_ts, _us(latest) + 1, left)
         try:
             await self._aim(root_ts, newest, wanted)
-            self.is_short = not newest.is_complete and len(newest.read) < wanted
+            self.is_short = not newest.is_complete and len(newest.read) < newest.wanted
         finally:
-            newest.finish()
+            newest.finish(counts=self._counts)
 
     async def _aim(self, root_ts: str, newest: _Newest, wanted: int) -> None:
         aim = int(newest.page_size * AIM)
+        newest.wanted = wanted
         span = (newest.since - newest.head) * min(1.0, wanted / newest.left, aim / newest.left)
-        while self._calls < CALLS and not newest.is_complete and len(newest.read) < wanted:
+        while self._calls < CALLS and not newest.is_complete and len(newest.read) < newest.wanted:
             # Before there are too few calls left for it, stop guessing and read what is missing.
             spare = CALLS - self._calls - math.ceil(newest.unread / newest.page_size)
             newest.forwards = newest.forwards or 0 <= spare <= 1
@@ -157,8 +167,10 @@ class Reader:
             end = self._latest if not newest.read else _ts(newest.since)
             page, is_all = await self._page(root_ts, _ts(start), end)
             rows = newest.take(page, start, is_all=is_all)
+            if newest.read:  # those at the beginning may have been longer, or shorter
+                newest.wanted = self._wanted(list(newest.read.values()))
             if is_all:
-                missing = min(aim, max(1, wanted - len(newest.read)))
+                missing = min(aim, max(1, newest.wanted - len(newest.read)))
                 # Hardly anything but the question: a long silence before it.
                 widest = WIDER if rows > 2 else WIDER**2
                 span *= min(widest, max(0.5, missing / max(1, rows)))
@@ -189,6 +201,8 @@ class _Newest:
         """All up to here is known from the first page."""
         self.since = end
         """All from here on is known."""
+        self.wanted = 0
+        """How many are to be read, as far as is known."""
         self.read: dict[str, SlackMessage] = {}
         self._islands: list[tuple[int, int, dict[str, SlackMessage]]] = []
         """Windows of which only the first page was read: from, to, what."""
@@ -246,7 +260,7 @@ class _Newest:
             self.read |= rows
             self.since = min(self.since, start)
 
-    def finish(self) -> None:
+    def finish(self, *, counts: bool) -> None:
         """Leave in the history the root and the newest messages, with the gap between them; or all
         if there is no gap. Without any newer ones the first page stays, and the gap after it."""
         history = self._history
@@ -257,7 +271,7 @@ class _Newest:
         else:
             root = history.messages.get(self._root_ts)
             history.messages = {self._root_ts: root} if root is not None else {}
-            history.gap = max(0, self._replies - len(self.read))
+            history.gap = max(0, self._replies - len(self.read)) if counts else 0
             history.gap_after = self._root_ts
         history.messages |= self.read
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.conversation import HALF_READ_THREAD, UNREAD_THREAD
+from bot.conversation.budget import tokens
 from tests.conversation.paper import BOT, PaperWorkspace, question, read, replies, says, told, ts
 
 
@@ -106,6 +107,57 @@ async def test_the_beginning_stays_the_same_for_many_questions() -> None:
         conversation = await read(workspace, question(at=size * 60 + 30.0), context_tokens=20_000)
         beginnings.add(conversation.messages[0].text[:300])
     assert len(beginnings) <= 12, "not another one for each of the 40 questions"
+
+
+def busy_thread(size: int) -> list[dict[str, Any]]:
+    """Every other message says nothing that goes along, or is a part of a reply."""
+    thread = long_thread(size, "note {n} " + "words " * 30)
+    for number in range(2, size + 1, 4):
+        thread[number]["subtype"] = "channel_join"
+        thread[number - 1] = replies(
+            (number - 1) * 60.0, f"note {number - 1}", ts(0.5), final=False
+        )
+    return thread
+
+
+@pytest.mark.parametrize("page", [1_000, 300])
+async def test_the_gap_is_as_many_messages_as_slack_has_there(page: int) -> None:
+    thread, gaps = busy_thread(1_600), {}
+    for size in range(1_000, 1_600, 50):
+        workspace = PaperWorkspace(thread[: size + 1], page=page)
+        asked = question(at=size * 60 + 30.0)
+        text = told(await read(workspace, asked, context_tokens=10_000))
+        (left_out,) = re.findall(r"\[… (\d+) messages left out …\]", text)
+        first = next(number for number in re.findall(r"note (\d+) ", text))
+        assert int(left_out) == int(first) - 1
+        gaps[first] = left_out
+    assert len(gaps) < 12, "some of the questions begin with the same"
+
+
+async def test_a_retry_does_not_count_what_came_after_the_question() -> None:
+    thread = long_thread(4_000, "note {n} " + "words " * 30)
+    asked = question(at=1_000 * 60 + 30.0, run=1)
+    text = told(await read(PaperWorkspace(thread), asked, context_tokens=10_000))
+    gaps = re.findall(r"\[… (.*?)messages left out …\]", text)
+    first = int(re.findall(r"note (\d+) ", text)[0])
+    assert gaps in ([""], [f"{first - 1} "])
+
+
+@pytest.mark.parametrize("words", [2_000, 0])
+async def test_how_long_the_newest_are_does_not_depend_on_the_oldest(words: int) -> None:
+    long, short = "words " * 100, "words " * 4
+    texts = [long] * 1_000 + [short] * 4_000 if words else [short] * 1_000 + [long] * 4_000
+    thread = [says("UBOB", 0, "the root")]
+    thread += [says("UBOB", at * 60.0, f"note {at} {text}") for at, text in enumerate(texts, 1)]
+    beginnings = set()
+    for size in range(4_900, 5_000, 10):
+        workspace = PaperWorkspace(thread[: size + 1])
+        conversation = await read(workspace, question(at=size * 60 + 30.0), context_tokens=20_000)
+        text = told(conversation)
+        assert workspace.calls <= 8
+        assert 8_000 < tokens(text) < 21_000
+        beginnings.add(text[:200])
+    assert len(beginnings) <= 6
 
 
 async def test_what_one_question_ends_with_the_next_one_begins_with() -> None:
