@@ -14,6 +14,7 @@ from typing import Final
 from bot import markdown
 from bot.conversation import budget
 from bot.conversation.lines import Line
+from bot.conversation.names import told_apart
 from bot.conversation.pieces import in_pieces
 from bot.conversation.text import Card, guarded, plain_text, quoted
 from bot.files import Reading
@@ -201,7 +202,7 @@ class _Writer:
 
     def _name(self, line: Line) -> str | None:
         if line.bot_name is not None:
-            return f"{line.bot_name} (bot)"
+            return f"{told_apart(line.bot_name)} (bot)"
         if self._material.question.surface == "direct" or line.speaker is None:
             return None
         return self._labels.get(line.speaker, line.speaker if self._ids_too else None)
@@ -215,13 +216,16 @@ class _Writer:
 
 
 def _labels(people: Mapping[str, Person]) -> dict[str, str]:
-    """How each is called; those with the same name, and namesakes of the bot, with their ids."""
+    """How each is called; those with the same name, namesakes of the bot, and who is called like
+    something that the bot writes, with their ids."""
     names = Counter(person.name.casefold() for person in people.values())
     names["claude"] += 1
-    return {
-        user: f"{person.name} ({user})" if names[person.name.casefold()] > 1 else person.name
-        for user, person in people.items()
-    }
+    labels = {}
+    for user, person in people.items():
+        label = told_apart(person.name)
+        is_alone = names[person.name.casefold()] == 1 and label == person.name
+        labels[user] = label if is_alone else f"{label} ({user})"
+    return labels
 
 
 def _aside(material: Material, named: Named) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
@@ -29,6 +30,16 @@ NAME_CHARACTERS: Final = 80
 _OPENING = frozenset({"Ps", "Pi"})
 _CLOSING = frozenset({"Pe", "Pf"})
 _UNSEEN = frozenset({"Cf", "Cc", "Cs", "Co", "Cn"})
+_IGNORABLE = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2800\u3164\uffa0"
+) | {chr(code) for code in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))}
+"""Marks and letters that show nothing: joiners, fillers, an empty pattern, variation selectors."""
+
+_OURS = re.compile(
+    r"from the bot|background|left out|attached|shared message|preview of|\(bot\)|…|\.\.\."
+    r"|\d[:.h]\d\d|^\W*(?:human|assistant|user|system)\b",
+    re.I,
+)
 
 
 class Names:
@@ -151,8 +162,26 @@ class _Known(Generic[T]):
 def one_line(name: str) -> str:
     """A name that cannot look like another speaker's line: one line, no brackets, nothing unseen
     (zero-width and direction marks)."""
-    seen = "".join(_harmless(sign) for sign in unicodedata.normalize("NFKC", name[:1_000]))
-    return " ".join(seen.split())[:NAME_CHARACTERS].strip()
+    wide = unicodedata.normalize("NFKC", seen(name)[:NAME_CHARACTERS])
+    shown = "".join(_harmless(sign) for sign in wide)
+    return " ".join(shown.split())[:NAME_CHARACTERS].strip()
+
+
+def told_apart(name: str) -> str:
+    """A name in quotation marks if it reads like the bot's own words, or like a role."""
+    return f'"{name.replace(chr(34), chr(39))}"' if _OURS.search(name) else name
+
+
+def seen(text: str) -> str:
+    """What people see of `text`: nothing of no width, no fillers that look like a space."""
+    if text.isascii() and text.isprintable():
+        return text
+    unseen = [sign for sign in set(text) if not sign.isspace() and _is_unseen(sign)]
+    return text.translate(dict.fromkeys(map(ord, unseen))) if unseen else text
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in _UNSEEN or sign in _IGNORABLE
 
 
 def _harmless(sign: str) -> str:
@@ -161,6 +190,6 @@ def _harmless(sign: str) -> str:
         return "("
     if category in _CLOSING:
         return ")"
-    if category in _UNSEEN:
-        return " " if sign.isspace() else ""
-    return sign
+    if sign.isspace():
+        return " "
+    return "" if _is_unseen(sign) else sign

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot import blocks, markdown
-from bot.conversation.names import one_line
+from bot.conversation.names import one_line, seen, told_apart
 from bot.slack import SlackMessage
 
 ATTACHMENTS: Final = 20
@@ -89,10 +89,7 @@ def guarded(text: str) -> str:
 def _poses(line: str) -> bool:
     if ":" not in line and "[" not in line and line.isascii():
         return False
-    seen = unicodedata.normalize("NFKC", line[:500])
-    if not seen.isascii():
-        seen = "".join(sign for sign in seen if unicodedata.category(sign) != "Cf")
-    return _MARK.match(seen) is not None
+    return _MARK.match(unicodedata.normalize("NFKC", seen(line)[:500])) is not None
 
 
 def is_new_start(text: str, bot_user_id: str) -> bool:
@@ -148,7 +145,7 @@ def _mark_of(attached: Mapping[str, Any], *, is_app: bool) -> str | None:
     """
     if _is_share(attached):
         whose = one_line(str(attached.get("author_name") or attached.get("author_id") or ""))
-        return f"Shared message of {whose}" if whose else "Shared message"
+        return f"Shared message of {told_apart(whose)}" if whose else "Shared message"
     link = str(attached.get("app_unfurl_url") or "")
     if link or attached.get("is_app_unfurl"):
         return f"Preview of {one_line(link or str(attached.get('from_url') or 'a link'))}"
