@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot import markdown
@@ -80,15 +81,16 @@ def plain(text: str) -> list[Block]:
 
 
 def to_text(blocks: Iterable[Mapping[str, Any]], *, own: bool = False) -> str:
-    """What `blocks` say, as Markdown. Status lines and buttons (context, actions) are left out.
+    """What `blocks` say, as Markdown. Buttons are left out.
 
     Slack translates a `markdown` block when it stores it, and `text` holds only the beginning of a
-    long reply, so this is how the bot reads what it wrote itself: with `own`, without its notices.
+    long reply, so this is how the bot reads what it wrote itself: with `own`, without its notices
+    and its status lines (context).
     """
     parts = [
         _block(block)
         for block in blocks
-        if isinstance(block, Mapping) and not (own and _is_notice(block))
+        if isinstance(block, Mapping) and not (own and _is_aside(block))
     ]
     return "\n\n".join(part for part in parts if part.strip())
 
@@ -134,6 +136,10 @@ def _block(block: Mapping[str, Any]) -> str:
         case "section":
             fields = [_plain(field) for field in _items(block, "fields")]
             return "\n".join([_plain(block.get("text")), *fields]).strip()
+        case "context":
+            elements = _items(block, "elements")
+            said = [_plain(one.get("text") or one.get("alt_text")) for one in elements]
+            return " ".join(one for one in said if one.strip())
         case "table":
             return _table(block)
         case "divider":
@@ -144,9 +150,10 @@ def _block(block: Mapping[str, Any]) -> str:
             return ""
 
 
-def _is_notice(block: Mapping[str, Any]) -> bool:
+def _is_aside(block: Mapping[str, Any]) -> bool:
+    """Whether it is a status line or a notice, as the bot writes them."""
     text = block.get("text")
-    return (
+    return block.get("type") == "context" or (
         block.get("type") == "section"
         and isinstance(text, Mapping)
         and text.get("type") == "mrkdwn"
@@ -214,8 +221,17 @@ def _leaf(leaf: Mapping[str, Any], styled: bool) -> str:
             return f"<#{leaf.get('channel_id')}>"
         case "broadcast":
             return f"@{leaf.get('range')}"
+        case "date":
+            return str(leaf.get("fallback") or "") or _date(leaf.get("timestamp"))
         case _:
             return _inline(leaf, styled=styled)
+
+
+def _date(timestamp: object) -> str:
+    try:
+        return f"{datetime.fromtimestamp(_number(timestamp), UTC):%Y-%m-%d %H:%M} UTC"
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def _style(text: str, style: object) -> str:

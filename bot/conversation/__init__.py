@@ -50,6 +50,7 @@ FILES_SHOWN_AFTER_S: Final = 0.3
 
 UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
 HALF_READ_THREAD: Final = "I could read only a part of the thread this time."
+HALF_READ_DIRECT: Final = "I could read only the newest part of this conversation this time."
 UNREAD_CHANNEL: Final = "I could not read what stands above in the channel this time."
 UNSEEN_FILES: Final = "I could not find out whether files came with your message."
 
@@ -173,7 +174,8 @@ class Conversations:
             self._unread(question, error)
             notes.append(HALF_READ_THREAD if reader.history.messages else unread)
         else:
-            notes += [HALF_READ_THREAD] if reader.is_short else []
+            half_read = HALF_READ_THREAD if in_thread else HALF_READ_DIRECT
+            notes += [half_read] if reader.is_short else []
         if question.files is None and question.ts not in reader.history.messages:
             notes.append(UNSEEN_FILES)
         return reader.history, notes
@@ -275,6 +277,7 @@ def _seconds(ts: str) -> int:
 
 
 __all__ = [
+    "HALF_READ_DIRECT",
     "HALF_READ_THREAD",
     "MARKING",
     "READING_LONG_THREAD",

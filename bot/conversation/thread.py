@@ -45,7 +45,7 @@ class History:
 
     messages: dict[str, SlackMessage] = field(default_factory=dict)
     gap_after: str | None = None
-    """After this message some were not read."""
+    """After this message some were not read; "": before all of them."""
     gap: int = 0
     """How many; 0 where that is not known."""
 
@@ -93,8 +93,12 @@ class Reader:
                 cursor=cursor,
             )
             self.history.add(page)
+            self.history.gap_after = ""
             if cursor is None or await is_start():
+                self.history.gap_after = None
                 return
+        read = list(self.history.messages.values())
+        self.is_short = bool(read) and self._wanted(read) > len(read)
 
     async def channel(self, most: int) -> None:
         """The last messages outside threads before the question. Raises as `_slot` and Slack."""

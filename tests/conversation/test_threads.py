@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.conversation import HALF_READ_THREAD, UNREAD_THREAD
+from bot.conversation import HALF_READ_DIRECT, HALF_READ_THREAD, UNREAD_THREAD
 from bot.conversation.budget import tokens
 from tests.conversation.paper import BOT, PaperWorkspace, question, read, replies, says, told, ts
 
@@ -262,8 +262,20 @@ async def test_a_direct_message_goes_back_to_a_silence_or_to_a_new_start() -> No
 async def test_a_direct_message_is_read_in_few_calls() -> None:
     history = [says("UADA", number * 60.0, f"note {number}") for number in range(5_000)]
     workspace = PaperWorkspace(history, page=15)
-    await read(workspace, question(at=5_000 * 60.0, surface="direct", thread_ts=None))
+    asked = question(at=5_000 * 60.0, surface="direct", thread_ts=None)
+    conversation = await read(workspace, asked)
     assert workspace.calls == 3
+    assert told(conversation).startswith("user: [… messages left out …]\n\nnote ")
+    assert conversation.notes == [HALF_READ_DIRECT]
+    short = await read(PaperWorkspace(history[-600:], page=200), asked, context_tokens=1_000)
+    assert "messages left out …]" in told(short) and short.notes == []
+
+
+async def test_a_direct_message_that_is_read_to_its_start_has_no_gap() -> None:
+    history = [says("UADA", number * 60.0, f"note {number}") for number in range(30)]
+    asked = question(at=30 * 60.0, surface="direct", thread_ts=None)
+    conversation = await read(PaperWorkspace(history, page=15), asked)
+    assert "left out" not in told(conversation) and conversation.notes == []
 
 
 HOSTILE = [

@@ -160,6 +160,8 @@ def test_blocks_are_read_as_markdown() -> None:
                     {"type": "text", "text": "b", "style": {"bold": True}},
                     {"type": "link", "url": "https://x.test", "text": "c"},
                     {"type": "user", "user_id": "U1"},
+                    {"type": "date", "timestamp": 1_764_000_000, "format": "{date}"},
+                    {"type": "date", "timestamp": 1, "format": "{ago}", "fallback": ", May 1"},
                 ],
             },
             {
@@ -182,10 +184,12 @@ def test_blocks_are_read_as_markdown() -> None:
         ],
     }
     header = {"type": "header", "text": {"type": "plain_text", "text": "Title &amp; more"}}
-    context = {"type": "context", "elements": [{"type": "mrkdwn", "text": "status"}]}
-    assert blocks.to_text([header, rich, {"type": "divider"}, context]) == (
+    icon = {"type": "image", "image_url": "https://x.test", "alt_text": "warning"}
+    context = {"type": "context", "elements": [icon, {"type": "mrkdwn", "text": "by <@U1>"}]}
+    assert blocks.to_text([context]) == "warning by <@U1>"
+    assert blocks.to_text([header, rich, {"type": "divider"}, context], own=True) == (
         "## Title & more\n\n"
-        "a **b**[c](https://x.test)<@U1>\n1. one\n2. two\n"
+        "a **b**[c](https://x.test)<@U1>2025-11-24 16:00 UTC, May 1\n1. one\n2. two\n"
         "```python\nx = 1\n```\n> said\n> so\n\n---"
     )
 
