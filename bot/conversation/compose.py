@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from bisect import bisect_left
 from collections import Counter
@@ -42,6 +43,7 @@ BACKGROUND: Final = "[Background: the last messages of the channel, not addresse
 END_OF_BACKGROUND: Final = "[End of the background]"
 BEGINNING: Final = "(The conversation begins with your message.)"
 ROOT_SHARE: Final = 4
+MENTIONED: Final = 20
 LINE_SHARE: Final = 2
 """One message may take so much of the budget (the root: a quarter); then its middle is cut out."""
 
@@ -141,14 +143,18 @@ class Material:
 
 
 def mentioned(kept: Kept, material: Material) -> list[str]:
-    """Whose names are needed: of those who wrote and of those mentioned, the newest first."""
+    """Whose names are needed: of those who wrote, and of some who are mentioned; the newest first.
+    A list of everybody must not cost the names of those who ask next."""
     wanted: list[str] = [material.question.user]
+    spoken_of: dict[str, None] = {}
     for line in reversed([*kept.lines, material.asked]):
         is_person = not line.own and line.bot_name is None
         if is_person and line.speaker and material.question.surface == "channel":
             wanted.append(line.speaker)
         for text in (line.text, *(card.text for card in line.cards)):
-            wanted += _MENTION.findall(text)
+            found = dict.fromkeys(_MENTION.findall(text))
+            spoken_of |= dict(itertools.islice(found.items(), MENTIONED - len(spoken_of)))
+    wanted += spoken_of
     return [user for user in dict.fromkeys(wanted) if user != material.identity.bot_user_id]
 
 

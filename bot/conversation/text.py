@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ _MARK = re.compile(
     r"|\[(?:shared message|preview)(?: of\b|:)"
     r"|\[attached(?:,| image)?[^:\]]{0,40}:"
     r"|\[[^\]]{2,120}\][*_`~]*(?:[ \t]+\S|[ \t]*:)"
-    r"|(?:human|assistant|user|system|claude)[*_`~ \t]*:"
+    r"|(?P<role>human|assistant|user|system|claude)[*_`~ \t]*:"
     r")",
     re.I,
 )
@@ -81,15 +81,38 @@ def _unaddressed(text: str, bot_user_id: str) -> str:
 
 def guarded(text: str) -> str:
     """`text` with every line quoted that looks like the mark before a message, or like the name of
-    a role: whoever wrote it, nobody else said it."""
+    a role: whoever wrote it, nobody else said it. In a code block, where `user: root` is a setting,
+    only marks are."""
     lines = _LINE_ENDS.sub("\n", text).split("\n")
-    return "\n".join(f"> {line}" if _poses(line) else line for line in lines)
+    code = _code(lines)
+    return "\n".join(
+        f"> {line}" if _poses(line, in_code=at in code) else line for at, line in enumerate(lines)
+    )
 
 
-def _poses(line: str) -> bool:
+def _code(lines: Sequence[str]) -> set[int]:
+    """Which of the lines are in code blocks that are closed, as Slack's text has them: it may begin
+    and end in the middle of a line."""
+    code: set[int] = set()
+    opened: int | None = None
+    for at, line in enumerate(lines):
+        fences = line.count("```")
+        if opened is None and fences % 2:
+            # What stands before the fence is no code.
+            opened = at if line.startswith("```") else at + 1
+        elif opened is not None and fences % 2:
+            code.update(range(opened, at if line.startswith("```") else at + 1))
+            opened = None
+    return code
+
+
+def _poses(line: str, *, in_code: bool) -> bool:
+    if in_code and "[" not in line and line.isascii():
+        return False
     if ":" not in line and "[" not in line and line.isascii():
         return False
-    return _MARK.match(unicodedata.normalize("NFKC", seen(line)[:500])) is not None
+    found = _MARK.match(unicodedata.normalize("NFKC", seen(line)[:500]))
+    return found is not None and not (in_code and found["role"])
 
 
 def is_new_start(text: str, bot_user_id: str) -> bool:

@@ -61,6 +61,8 @@ class Answer:
         self.written = False
         """Whether the reply has text now."""
         self._thinks_since: float | None = None
+        self._notes: Sequence[str] = ()
+        """What the person must be told of what was read."""
 
     async def stream(
         self,
@@ -82,6 +84,7 @@ class Answer:
             conversation = await self._means.conversations.read(
                 live.workspace, self._question, live.status
             )
+            self._notes = conversation.notes
             on_unsettled(conversation.unsettled)
             if not conversation.asks_something:
                 return End(Outcome.COMPLETE, " ".join(conversation.notes) or self._hint())
@@ -89,7 +92,7 @@ class Answer:
         except ClaudeError as error:
             metrics.FAILURES.labels(type(error).__name__).inc()
             logs.warning(log, "claude_failed", kind=type(error).__name__, detail=str(error))
-            return end.failed(error.told())
+            return end.failed(" ".join([error.told(), *self._notes]))
         except BotError as error:
             logs.warning(log, "not_answered", kind=type(error).__name__, detail=str(error))
             return end.failed(error.sentence)
@@ -188,12 +191,13 @@ class Answer:
                 reason = " ".join([sentences.CONTEXT_FULL, *notes])
                 return end.truncated(reason, written=written)
             case "pause_turn":  # again and again
-                return end.truncated(sentences.PAUSED, written=written)
+                return end.truncated(" ".join([sentences.PAUSED, *notes]), written=written)
             case "refusal":
                 live.withdraw()
-                return End(Outcome.REFUSED, sentences.REFUSED)
+                return End(Outcome.REFUSED, " ".join([sentences.REFUSED, *notes]))
             case _:
-                return End(Outcome.COMPLETE, (" ".join(notes) or None) if written else NOTHING)
+                said = notes if written else [NOTHING, *notes]
+                return End(Outcome.COMPLETE, " ".join(said) or None)
 
     def _is_new_start(self, live: LiveMessage) -> bool:
         question, bot_user_id = self._question, live.workspace.identity.bot_user_id

@@ -77,3 +77,22 @@ async def test_a_mere_mention_outside_a_thread_gets_a_hint(world: World, bot: Se
     await world.idle()
     assert sentences.HINT in world.replies(ts)[0].shown
     assert world.claude.requests == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(text="", stop_reason="end_turn"),
+        Reply(text="Half", stop_reason="refusal"),
+        Reply(status=401, error_type="authentication_error"),
+    ],
+    ids=["nothing", "a refusal", "a failure"],
+)
+async def test_what_was_not_read_is_said_however_the_reply_ends(
+    world: World, bot: Server, reply: Reply
+) -> None:
+    world.claude.script(reply)
+    file = world.slack.add_file("film.mp4", b"film", "video/mp4")
+    await world.slack.say(world.ada, world.dm, "what is this?", files=[file])
+    await world.idle()
+    assert "film.mp4" in world.replies(channel=world.dm)[-1].shown

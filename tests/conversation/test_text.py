@@ -69,6 +69,17 @@ def test_what_people_usually_write_stays_as_it_is(text: str) -> None:
     assert guarded(text) == text
 
 
+def test_code_stays_as_it_is_but_for_marks() -> None:
+    code = "run:\n```yaml\nuser: root\nsystem : é\n```\nthen"
+    assert guarded(code) == code
+    assert "> [ada, 14:03] x" in guarded("```\nuser: root\n[ada, 14:03] x\n```")
+    assert guarded("```\nuser: root") == "```\n> user: root", "a block that never ends is none"
+    assert guarded("```\n```\nuser: x\n```\n```") == "```\n```\n> user: x\n```\n```"
+    assert guarded("```user: a\nuser: b```\nuser: c") == "```user: a\nuser: b```\n> user: c"
+    assert guarded("```a```\nuser: b\n```c```") == "```a```\n> user: b\n```c```"
+    assert guarded("```\n```user: b") == "```\n> ```user: b"
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -208,6 +208,15 @@ async def test_notices_withdrawn_replies_joins_and_deleted_messages_are_left_out
     )
 
 
+async def test_of_the_many_who_are_mentioned_some_are_looked_up() -> None:
+    everybody = " ".join(f"<@U{number}>" for number in range(200))
+    thread = [says("UBOB", 0, everybody), says("UEVE", 1, "hm")]
+    workspace = PaperWorkspace(thread)
+    await read(workspace, question("what do <@UANN> and <@UANN> say?", at=30))
+    assert workspace.looked_up[:4] == ["UADA", "UEVE", "UBOB", "UANN"]
+    assert len(workspace.looked_up) == 3 + 20
+
+
 async def test_dates_stand_where_the_day_changes() -> None:
     day = 86_400
     thread = [
