@@ -5,6 +5,7 @@ lines    who said what; the bot's replies whole, its notices left out
 text     what a message says, and that it says nothing in another's name
 budget   how much goes along, and where the beginning is cut
 names    how people and channels are called
+room     which thread is read first where reads are short
 compose  the messages of the request
 pieces   all that without keeping the event loop
 """
@@ -12,9 +13,10 @@ pieces   all that without keeping the event loop
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +25,7 @@ from bot.conversation import budget
 from bot.conversation.compose import MARKING, Material, Named, compose, mentioned
 from bot.conversation.lines import Line, lines_before, unsettled
 from bot.conversation.names import Names
+from bot.conversation.room import Room
 from bot.conversation.text import (
     Card,
     attachments_of,
@@ -91,6 +94,7 @@ class Conversations:
         self._dm_gap_s = dm_gap_hours * 3_600
         self._channel_background = channel_background
         self._names = Names(pacer)
+        self._room = Room(pacer)
 
     async def close(self) -> None:
         """Let go of the look-ups under way."""
@@ -147,18 +151,25 @@ class Conversations:
         self, workspace: Workspace, question: Question, show: Callable[[str], None]
     ) -> tuple[History, list[str]]:
         """What was read, and the notes about what was not."""
+        held = AsyncExitStack()
+
+        def on_long() -> None:
+            held.enter_context(self._room.begun(question.team))
+            show(READING_LONG_THREAD)
+
         reader = Reader(
             workspace,
             question,
-            lambda: self._slot(question),
+            lambda is_first: self._slot(question, is_first),
             self._context_tokens,
-            on_long=lambda: show(READING_LONG_THREAD),
+            on_long=on_long,
         )
         in_thread = question.thread_ts is not None and question.thread_ts != question.ts
         unread = UNREAD_THREAD
         notes: list[str] = []
         try:
             async with (
+                held,
                 asyncio.timeout(READ_TIMEOUT_S),
                 _said_after(THREAD_SHOWN_AFTER_S, READING_THREAD, show),
             ):
@@ -247,7 +258,11 @@ class Conversations:
         channel = self._names.channel(workspace, question.channel, ASKER_TIMEOUT_S)
         return Named(*await asyncio.gather(people, channel))
 
-    async def _slot(self, question: Question) -> None:
+    async def _slot(self, question: Question, is_first: bool) -> None:
+        if is_first:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(READ_SLOT_TIMEOUT_S):
+                    await self._room.for_a_first_page(question.team)
         if not await self._pacer.read(question.team, READ_SLOT_TIMEOUT_S):
             raise TimeoutError
 

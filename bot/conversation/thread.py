@@ -60,7 +60,7 @@ class Reader:
         self,
         workspace: Workspace,
         question: Question,
-        slot: Callable[[], Awaitable[None]],
+        slot: Callable[[bool], Awaitable[None]],
         context_tokens: int,
         *,
         on_long: Callable[[], None],
@@ -84,8 +84,8 @@ class Reader:
     async def direct(self, is_start: Callable[[], Awaitable[bool]]) -> None:
         """The direct message, back until `is_start`. Raises as `_slot` and Slack."""
         cursor: str | None = None
-        for _ in range(DIRECT_CALLS):
-            await self._slot()
+        for number in range(DIRECT_CALLS):
+            await self._slot(number == 0)
             page, cursor = await self._workspace.history_page(
                 self._question.channel,
                 latest=self._latest,
@@ -102,7 +102,7 @@ class Reader:
 
     async def channel(self, most: int) -> None:
         """The last messages outside threads before the question. Raises as `_slot` and Slack."""
-        await self._slot()
+        await self._slot(True)
         page, _ = await self._workspace.history_page(
             self._question.channel, latest=self._question.ts, limit=most + 1
         )
@@ -183,7 +183,7 @@ class Reader:
         self, root_ts: str, oldest: str | None, latest: str | None
     ) -> tuple[list[SlackMessage], bool]:
         """A page of the thread with its root, oldest first; whether it holds all that was asked."""
-        await self._slot()
+        await self._slot(self._calls == 0)
         self._calls += 1
         page, cursor = await self._workspace.thread_page(
             self._question.channel, root_ts, oldest=oldest, latest=latest, limit=PAGE

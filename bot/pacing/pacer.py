@@ -262,6 +262,10 @@ class Pacer:
         """Wait for a read of a thread or channel; False if there is none within `timeout_s`."""
         return await self._queue("reads", team, READS_PER_MINUTE).take(timeout_s)
 
+    def reads_free(self, team: str) -> int:
+        """How many reads could be made now."""
+        return self._queue("reads", team, READS_PER_MINUTE).first_budget.free()
+
     async def read_aside(self, team: str, timeout_s: float) -> bool:
         """As `read`, for what can wait: so few that questions find reads left."""
         key = ("reads_aside", team)
