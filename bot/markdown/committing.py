@@ -39,7 +39,7 @@ def committed(text: str, floor: int, *, prefix: str = "") -> str:
     """`text` as it may be shown for good, when `floor` characters of that are shown already. It
     ends with white space where it can: a text that is appended should not begin with it, since
     Slack may drop it there (github.com/NousResearch/hermes-agent/issues/59010)."""
-    whole, _ = render_apart(text, prefix=prefix, growing=True)
+    whole, _ = render_apart(text, prefix=prefix, growing=True, patient=True)
     return whole[: committable(whole, floor)]
 
 
