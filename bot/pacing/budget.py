@@ -27,8 +27,6 @@ class Call:
     at: float
     known_from: float = math.inf
     """The number of the first question to the ledger whose answer surely holds this call."""
-    is_guess: bool = False
-    """It may have been made before the process began, which nobody remembers."""
 
 
 class Budget:
@@ -139,11 +137,8 @@ class Budget:
     # --- what the ledger asks and says --------------------------------------------------------
 
     def claim(self, kept: int) -> Claim:
-        """What must be free, over all processes, for one call that leaves `kept` others. The
-        ledger does not know of guessed calls."""
-        since = self._clock.now() - self._whole_window_s()
-        guessed = sum(1 for call in self._sent if call.is_guess and call.at > since)
-        return Claim(self.name, self._whole_limit(), self._whole_window_s(), kept + guessed)
+        """What must be free, over all processes, for one call that leaves `kept` others."""
+        return Claim(self.name, self._whole_limit(), self._whole_window_s(), kept)
 
     def paused(self) -> Spent | None:
         """The pause that is under way or slows the rate, without calls; None if there is none."""
@@ -176,11 +171,13 @@ class Budget:
             self._share = min(self._rate(), spent.share)
             self._paused_until = until
 
-    def begin_half_spent(self, as_of: float) -> None:
+    def begin_half_spent(self, as_of: float) -> list[Call]:
         """Nobody knows what was spent: half of it, evenly over the last window."""
         half = self._full_limit // 2
         ages_s = (self._full_window_s * number / half for number in reversed(range(half)))
-        self._sent.extend(Call(as_of - age_s, is_guess=True) for age_s in ages_s)
+        guessed = [Call(as_of - age_s) for age_s in ages_s]
+        self._sent.extend(guessed)
+        return guessed
 
     def split(self, processes: int) -> None:
         """From now on no process knows what the others spend, so each has its share of what the
