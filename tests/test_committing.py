@@ -55,6 +55,8 @@ def shown_of(text: str, floor: int = 0) -> str:
         ("Hello wor", "Hello "),
         ("Hello world. And", "Hello world. "),
         ("One\n\nTwo", "One\n\n"),
+        ("## Head", ""),
+        ("One\n\n- Two", "One\n\n"),
         ("See the [full docs", "See "),
         ("See the [docs](https://exa", "See "),
         ("See [the docs](https://example.com/a) now", "See [the docs](https://example.com/a) "),

@@ -57,7 +57,8 @@ def _word(text: str, floor: int) -> int:
     for end in reversed([found.end() for found in _WORD_END.finditer(text, max(0, floor - 1))]):
         if end <= floor:
             break
-        if not is_free(text, end, kept):
+        line = text[text.rfind("\n", 0, end) + 1 : end]
+        if healing.is_half_marker(line) or not is_free(text, end, kept):
             continue
         if end <= begin or not healing.closers(text[begin:end].strip()):
             return end
