@@ -106,13 +106,13 @@ class Budget:
         self._sent.append(call)
         return call
 
-    def sent_only_now(self) -> float:
-        """The newest call was counted when it was planned, but is sent, or has arrived, now. By
-        how many seconds that moves it."""
+    def sent_only_now(self, ago_s: float = 0.0) -> float:
+        """The newest call was counted when it was planned, but is sent now, or has arrived `ago_s`
+        before now. By how many seconds that moves it."""
         if not self._sent:
             return 0.0
-        newest, now = self._sent[-1], self._clock.now()
-        moved_s, newest.at = now - newest.at, now
+        newest, at = self._sent[-1], self._clock.now() - ago_s
+        moved_s, newest.at = at - newest.at, max(at, newest.at)
         return moved_s
 
     def give_back(self, call: Call) -> None:
@@ -171,11 +171,13 @@ class Budget:
             self._share = min(self._rate(), spent.share)
             self._paused_until = until
 
-    def begin_half_spent(self, as_of: float) -> None:
+    def begin_half_spent(self, as_of: float) -> list[Call]:
         """Nobody knows what was spent: half of it, evenly over the last window."""
         half = self._full_limit // 2
         ages_s = (self._full_window_s * number / half for number in reversed(range(half)))
-        self._sent.extend(Call(as_of - age_s) for age_s in ages_s)
+        guessed = [Call(as_of - age_s) for age_s in ages_s]
+        self._sent.extend(guessed)
+        return guessed
 
     def split(self, processes: int) -> None:
         """From now on no process knows what the others spend, so each has its share of what the
