@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot import blocks
@@ -48,6 +48,8 @@ class _Reply:
     parts: list[tuple[int, str, str]]
     """Number, ts, text."""
     settled: bool
+    continues: bool
+    """It goes on after the run before."""
 
 
 async def lines_before(
@@ -72,14 +74,30 @@ async def lines_before(
             if ts < question.ts and (text := _own_text(message)):
                 found.append(Line(ts, text, own=True))
         elif key.ts < question.ts:
-            reply = replies.setdefault(key, _Reply(ts, [], False))
+            reply = replies.setdefault(key, _Reply(ts, [], False, mark.continues))
             reply.parts.append((mark.part, ts, _own_text(message)))
             reply.settled = reply.settled or mark.final
-    for reply in replies.values():
+    said: dict[str, Line] = {}
+    for key, reply in sorted(replies.items(), key=lambda one: one[0].run):
         text = joined(text for _, _, text in sorted(reply.parts))
-        if reply.settled and text:
-            found.append(Line(min(reply.first_ts, question.ts), text, own=True))
-    return sorted(found, key=lambda line: line.ts)
+        if not (reply.settled and text):
+            continue
+        earlier = said.get(key.ts) if reply.continues else None
+        if earlier is None:
+            earlier = Line(min(reply.first_ts, question.ts), "", own=True)
+            at = f"{key.ts}:{key.run}" if key.ts in said else key.ts
+            said[at] = replace(earlier, text=text)
+        else:
+            said[key.ts] = replace(earlier, text=gone_on(earlier.text, text))
+    return sorted([*found, *said.values()], key=lambda line: line.ts)
+
+
+def gone_on(text: str, more: str) -> str:
+    """A reply that was cut off, and what Claude wrote to go on: in the same sentence, if so. Slack
+    does not keep whether a space stood between them; most often one did."""
+    in_a_sentence = text[-1:].isalnum() or text[-1:] in tuple(",;-")
+    goes_on = more[:1].islower() or more[:1].isdigit()
+    return f"{text} {more}" if in_a_sentence and goes_on else f"{text}\n\n{more}"
 
 
 def unsettled(

@@ -11,7 +11,19 @@ import pytest
 
 from bot.conversation import HALF_READ_DIRECT, HALF_READ_THREAD, UNREAD_THREAD
 from bot.conversation.budget import tokens
-from tests.conversation.paper import BOT, PaperWorkspace, question, read, replies, says, told, ts
+from bot.slack import Mark
+from tests.conversation.paper import (
+    BOT,
+    CHANNEL,
+    TEAM,
+    PaperWorkspace,
+    question,
+    read,
+    replies,
+    says,
+    told,
+    ts,
+)
 
 
 def long_thread(replies_in_it: int, text: str = "note {n}", step_s: float = 60.0) -> list[Any]:
@@ -188,6 +200,28 @@ async def test_several_messages_of_a_reply_are_one_turn_and_what_still_grows_is_
     assert "half a repl" not in told(conversation) and "Thinking" not in told(conversation)
     assert "interesting" in last.text and "and mine?" in last.text
     assert [left.ts for left in conversation.unsettled] == [ts(20)]
+
+
+@pytest.mark.parametrize(
+    ("begun", "more", "whole"),
+    [
+        ("It was the", "best of times.", "It was the best of times."),
+        ("It was.", "But then", "It was.\n\nBut then"),
+        ("```\na\n```", "then", "```\na\n```\n\nthen"),
+    ],
+)
+async def test_what_goes_on_after_a_cut_goes_on_in_the_sentence(
+    begun: str, more: str, whole: str
+) -> None:
+    mark = Mark(f"{TEAM}:{CHANNEL}:{ts(10)}:1", 0, 1, True, continues=True)
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "tell me"),
+        replies(11, begun, ts(10)),
+        replies(13, more, ts(10)) | {"metadata": mark.metadata()},
+    ]
+    conversation = await read(PaperWorkspace(thread), question("and?", at=30))
+    assert [said.text for said in conversation.messages[1:2]] == [whole]
 
 
 async def test_notices_withdrawn_replies_joins_and_deleted_messages_are_left_out() -> None:
