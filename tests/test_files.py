@@ -245,10 +245,13 @@ async def test_a_mention_whose_twin_does_not_come_is_read_once(world: World, bot
     assert world.slack.count("conversations.replies") == 1
 
 
-async def test_in_a_thread_a_mention_finds_its_files_there(world: World, bot: Server) -> None:
+@pytest.mark.parametrize("text", ["look", ""])
+async def test_in_a_thread_a_mention_finds_its_files_there(
+    world: World, bot: Server, text: str
+) -> None:
     root = world.past_thread(["a note"])
     attached = world.slack.add_file("a.txt", b"hello")
-    bodies = await mention(world, "look", attached, thread_ts=root)
+    bodies = await mention(world, text, attached, thread_ts=root)
     await world.slack.deliver(bodies["app_mention"])
     await bot.idle()
     assert documents(world) == {"a.txt": "hello"}

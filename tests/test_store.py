@@ -172,13 +172,14 @@ async def test_open_turns_come_back_with_their_messages_and_without_text(
         in_doubt=True,
         run=3,
         files=({"id": "F1"},),
+        attachments=({"text": "forwarded"},),
     )
     dying, accepted_at = await backend.open(lease_s=DYING_S), backend.wall()
     await accepted(dying, question)
     for part, ts in (0, "1700000001.000100"), (1, "1700000002.000100"), (1, "1700000003.000100"):
         await dying.note_message(question.key, part, ts)
     (entry,) = await (await after(dying)).abandoned()
-    assert entry.question == replace(question, text="", files=())
+    assert entry.question == replace(question, text="", files=(), attachments=())
     assert entry.messages == {0: "1700000001.000100", 1: "1700000003.000100"}
     assert entry.accepted_at == pytest.approx(accepted_at, abs=1.0)
 
