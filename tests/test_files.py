@@ -140,6 +140,7 @@ TEXTS = [
     ("old.csv", "größe".encode("cp1252"), "text/csv", "größe"),
     ("wide.txt", "hé".encode("utf-16"), "text/plain", "hé"),
     ("code.py", b"print(1)", "text/x-python", "print(1)"),
+    ("is_pdf.py", b"# %PDF-1.7", "text/x-python", "# %PDF-1.7"),
     ("data.json", b"{}", "application/json", "{}"),
     ("Rakefile", b"task", "application/octet-stream", "task"),
     ("page.html", b"<!doctype html><p>x", "text/html", "<!doctype html><p>x"),
@@ -180,6 +181,26 @@ def test_what_claude_would_make_smaller_is_made_smaller_before(size: tuple[int, 
     assert max(wide, high) <= worker.LONG_EDGE
     assert -(-wide // 28) * -(-high // 28) <= worker.IMAGE_TOKENS
     assert (wide, high) == size or max(wide, high) > 1_500
+
+
+@pytest.mark.parametrize(
+    ("size", "sent_size"), [((40, 30), (40, 30)), ((4_000, 3_000), (2_192, 1_644))]
+)
+async def test_a_jpeg_of_several_pictures_is_a_jpeg(
+    size: tuple[int, int], sent_size: tuple[int, int]
+) -> None:
+    two = image("MPO", size, save_all=True, append_images=[Image.new("RGB", size, "red")])
+    assert Image.open(io.BytesIO(two)).format == "MPO"
+    about, content = await converter.Converter().convert("image", two)
+    assert about["media_type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(content)).size == sent_size
+
+
+def test_sixteen_bits_of_grey_stay_grey() -> None:
+    made = io.BytesIO()
+    Image.new("I;16", (3_000, 10), 0x4000).save(made, "PNG")
+    _, content = worker.image(made.getvalue())
+    assert Image.open(io.BytesIO(content)).convert("L").getpixel((5, 5)) == 0x40
 
 
 async def test_a_long_text_is_cut_and_that_is_said(world: World, bot: Server) -> None:

@@ -237,7 +237,10 @@ class Files:
             return _text(name, text, is_cut)
         about, content = await self._converter.convert(kind, data)
         if kind == "image":
-            return _Content(Attachment("image", name, str(about.get("media_type")), content))
+            media_type = about.get("media_type")
+            if media_type not in kinds.IMAGE_TYPES:
+                raise FileUnread(kinds.DAMAGED)
+            return _Content(Attachment("image", name, media_type, content))
         if kind == "pdf":
             pages = about.get("pages")
             attachment = Attachment("pdf", name, "application/pdf", content)

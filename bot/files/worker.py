@@ -38,6 +38,10 @@ UNPACKED_BYTES: Final = 200_000_000
 CELLS: Final = 1_000_000
 
 FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
+MEDIA_TYPES: Final = {
+    **{name: f"image/{name.lower()}" for name in FORMATS},
+    "MPO": "image/jpeg",  # a JPEG with more pictures after the first, as many telephones make them
+}
 
 Result = tuple[dict[str, Any], bytes]
 """What is known of the content, and the content; none where the file is good `as_it_is`."""
@@ -57,24 +61,27 @@ def image(data: bytes) -> Result:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise Refused("this kind of image cannot be read") from error
-    kind = str(opened.format)
+    media_type = MEDIA_TYPES[str(opened.format)]
     wide, high = fitting(*opened.size)
     as_it_is = (wide, high) == opened.size and len(data) <= IMAGE_BYTES
-    if kind == "JPEG":
+    if media_type == "image/jpeg":
         opened.draft("RGB", (wide, high))  # decodes large ones at a half, a quarter, an eighth
     if opened.size[0] * opened.size[1] > PIXELS:
         raise Refused(f"more than {PIXELS // 1_000_000} megapixels")
     opened.load()
     if as_it_is:
-        return {"media_type": f"image/{kind.lower()}", "as_it_is": True}, b""
-    has_alpha = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
+        return {"media_type": media_type, "as_it_is": True}, b""
     small: Image.Image = opened
-    if opened.mode not in ("L", "RGB", "RGBA"):
-        small = opened.convert("RGBA" if has_alpha else "RGB")
+    if opened.mode.startswith("I"):  # 16 bits of grey, of which convert() would keep the lower 8
+        small = opened.point(lambda grey: grey * (1 / 256)).convert("L")
+        small.info.pop("transparency", None)  # one of the 65,536 shades
+    has_alpha = small.mode in ("LA", "PA", "RGBA") or "transparency" in small.info
+    if small.mode not in ("L", "RGB", "RGBA"):
+        small = small.convert("RGBA" if has_alpha else "RGB")
     small.thumbnail((wide, high), Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = ImageOps.exif_transpose(small.convert("RGBA" if has_alpha else "RGB"))
     written = io.BytesIO()
-    if kind != "JPEG":  # a screenshot, perhaps: letters stay sharp
+    if media_type != "image/jpeg":  # a screenshot, perhaps: letters stay sharp
         small.save(written, "PNG")
         if written.tell() <= IMAGE_BYTES:
             return {"media_type": "image/png"}, written.getvalue()
