@@ -28,7 +28,7 @@ from bot.files import converter, kinds, worker
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, File
 from bot.serve import Server
-from bot.slack.downloads import Downloads
+from bot.slack.downloads import Downloads, _is_sign_in
 from bot.turns.sentences import REJECTED_FILES
 from tests.conftest import World
 from tests.test_logs import written
@@ -571,6 +571,24 @@ async def test_a_sign_in_page_is_not_taken_for_the_file(world: World) -> None:
             world.slack.add_file("b.html", b"<p>", "text/html"),
         )
     assert "Not read: a.txt, b.html (Slack does not let me read it)." in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "is_sign_in"),
+    [
+        pytest.param(b"<!DOCTYPE html><p>", True, id="a page"),
+        pytest.param(b"\xef\xbb\xbf \n<html lang=en>", True, id="with a byte order mark"),
+        pytest.param(b"<!-- -- > \n --><!doctype html>", True, id="below a comment"),
+        pytest.param(b'<?xml version="1.0"?>\n<html>', True, id="of XHTML"),
+        pytest.param(b"see <!doctype html>", False, id="words about a page"),
+        pytest.param(b"<htmlish>", False, id="something else"),
+        pytest.param(b"<!-- " * 2_000, False, id="comments without an end"),
+        pytest.param(b"<!---->" * 1_000, False, id="many comments"),
+    ],
+)
+def test_a_page_instead_of_a_text_is_a_sign_in_page(content: bytes, is_sign_in: bool) -> None:
+    file = {"mimetype": "text/plain", "size": len(content)}
+    assert _is_sign_in(bytearray(content), file) is is_sign_in
 
 
 # --- the worker -------------------------------------------------------------------------------
