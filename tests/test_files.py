@@ -29,7 +29,7 @@ from bot.playground.claude import Reply
 from bot.playground.slack import Fault, File
 from bot.serve import Server
 from bot.slack.downloads import Downloads, _is_sign_in
-from bot.turns.sentences import REJECTED_FILES
+from bot.turns import less
 from tests.conftest import World
 from tests.test_logs import written
 
@@ -694,10 +694,14 @@ async def test_a_worker_gets_no_environment_and_little_memory(
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, "invalid_request_error"), (413, "request_too_large")]
+    ("status", "error", "reason"),
+    [
+        (400, "invalid_request_error", less.NOT_ACCEPTED),
+        (413, "request_too_large", files.TOO_MUCH),
+    ],
 )
 async def test_a_request_that_is_refused_with_files_is_made_without_them(
-    world: World, bot: Server, status: int, error: str
+    world: World, bot: Server, status: int, error: str, reason: str
 ) -> None:
     refused = Reply(status=status, error_type=error)
     world.claude.script(refused, Reply(text="Fine."))
@@ -705,9 +709,88 @@ async def test_a_request_that_is_refused_with_files_is_made_without_them(
     await world.slack.say(world.ada, world.dm, "and?", files=[file])
     await world.idle()
     shown = world.replies(channel=world.dm)[-1].shown
-    assert shown.startswith("Fine.") and REJECTED_FILES in shown
+    assert shown.startswith("Fine.") and f"Not read: a.pdf ({reason})." in shown
     (text,) = sent(world)
     assert text["text"] == "and?\n[Attached, but not readable: a.pdf]"
+
+
+def refuse(world: World, name: str, *, says_which: bool) -> None:
+    """Have Claude not accept a request with the file of that name."""
+
+    def stands_at(body: dict[str, Any], number: int) -> bool:
+        content = body["messages"][0]["content"]
+        blocks = content if isinstance(content, list) else []
+        return number < len(blocks) and blocks[number].get("title") == name
+
+    for number in range(6):
+        where = f"messages.0.content.{number}.document.source: " if says_which else ""
+        world.claude.script(
+            Reply(
+                status=400,
+                error_message=f"{where}Could not process the document.",
+                when=lambda body, number=number: stands_at(body, number),
+                keep=True,
+            )
+        )
+    world.claude.script(Reply(text="I see.", keep=True))
+
+
+async def asked_about(world: World, *names: str, thread_ts: str | None = None) -> tuple[str, str]:
+    """Ada asks about files of these names: the thread, and what the reply shows."""
+    shared = [world.slack.add_file(name, b"words") for name in names]
+    ts = await world.slack.say(
+        world.ada, world.general, "<@U0BOT> ?", thread_ts=thread_ts, files=list(shared)
+    )
+    await world.idle()
+    return thread_ts or ts, world.replies(thread_ts or ts)[-1].shown
+
+
+async def test_only_the_file_that_claude_names_is_left_out_from_then_on(
+    world: World, bot: Server
+) -> None:
+    refuse(world, "bad.txt", says_which=True)
+    root, shown = await asked_about(world, "a.txt", "bad.txt", "b.txt")
+    assert f"Not read: bad.txt ({less.NOT_ACCEPTED})." in shown
+    assert documents(world).keys() == {"a.txt", "b.txt"}
+    assert len(world.claude.requests) == 2
+    _, shown = await asked_about(world, "c.txt", thread_ts=root)
+    assert f"Not read: bad.txt ({less.NOT_ACCEPTED})." in shown
+    first, *_, last = world.claude.requests[-1].body["messages"]
+    assert [one["title"] for one in first["content"][:-1]] == ["a.txt", "b.txt"]
+    assert last["content"][0]["title"] == "c.txt"
+    assert len(world.claude.requests) == 3, "what was refused is not tried again"
+
+
+@pytest.mark.parametrize(
+    ("older", "asked", "requests"),
+    [
+        pytest.param("bad.txt", "good.txt", 2, id="an earlier one"),
+        pytest.param("good.txt", "bad.txt", 3, id="the one asked about"),
+    ],
+)
+async def test_of_several_files_the_one_that_is_refused_is_found(
+    world: World, bot: Server, older: str, asked: str, requests: int
+) -> None:
+    refuse(world, "bad.txt", says_which=False)
+    file = world.slack.add_file(older, b"words")
+    root = await world.slack.say(world.bob, world.general, "see this", files=[file])
+    _, shown = await asked_about(world, asked, thread_ts=root)
+    assert shown.startswith("I see.") and "bad.txt" in shown.partition("Not read: ")[2]
+    assert len(world.claude.requests) == requests
+    _, shown = await asked_about(world, thread_ts=root)
+    assert len(world.claude.requests) == requests + 1
+    content = world.claude.requests[-1].body["messages"][0]["content"]
+    assert [block["title"] for block in content if "title" in block] == ["good.txt"]
+    assert "bad.txt (Claude did not accept" in shown
+
+
+async def test_files_are_not_blamed_for_what_is_refused_without_them_too(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(*[Reply(status=400)] * 2, Reply(text="I see.", keep=True))
+    root, _ = await asked_about(world, "a.txt")
+    _, shown = await asked_about(world, thread_ts=root)
+    assert "Not read" not in shown
 
 
 async def test_logs_hold_neither_names_nor_content(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -58,9 +58,11 @@ class Conversation:
     notes: list[str]
     unsettled: list[Question]
     """Questions (without text) whose reply in the thread was begun and never ended."""
-    less: Callable[[bool, bool], Awaitable[list[Message]]]
-    """The messages with half of the conversation, or without files, or both: for when Claude does
-    not take all of it."""
+    asked_files: frozenset[str]
+    """The ids of those that came with the question and were read."""
+    less: Callable[[bool, Mapping[str, str]], Awaitable[list[Message]]]
+    """The messages with half of the conversation, or without the files of these ids for the reasons
+    given, which the notes then tell: for when Claude does not take all of it."""
 
 
 class Conversations:
@@ -85,6 +87,10 @@ class Conversations:
     async def close(self) -> None:
         """Let go of the look-ups under way."""
         await self._names.close()
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Do not read the files of these ids again, for the reasons given."""
+        self._files.refuse(reasons)
 
     def newest(self, text: str) -> str:
         """The end of `text`, if it is longer than half of what may go along."""
@@ -112,16 +118,25 @@ class Conversations:
                     unasked=[line.files for line in kept.lines] if material.is_background else [],
                 ),
             )
+        of_thread = [*notes]
         notes += reading.notes
 
-        async def less(halved: bool, without_files: bool) -> list[Message]:
+        async def less(halved: bool, unread: Mapping[str, str]) -> list[Message]:
             most = min(self._context_tokens, material.size) // 2
             lines = material.within(most) if halved else kept
-            files = reading.unseen() if without_files else reading
-            return await compose(lines, material, named, files)
+            rest = reading.without(unread)
+            notes[:] = [*of_thread, *rest.notes]
+            return await compose(lines, material, named, rest)
 
         messages = await compose(kept, material, named, reading)
-        return Conversation(messages, notes, unsettled(workspace, history.messages, question), less)
+        asked = frozenset(str(file.get("id")) for file in material.files)
+        return Conversation(
+            messages,
+            notes,
+            unsettled(workspace, history.messages, question),
+            asked & reading.attachments.keys(),
+            less,
+        )
 
     async def _history(
         self, workspace: Workspace, question: Question, show: Callable[[str], None]
