@@ -134,6 +134,12 @@ async def test_a_pdf_goes_along_as_it_is(world: World, bot: Server) -> None:
     assert base64.b64decode(document["source"]["data"]) == data
 
 
+async def test_what_stands_before_a_pdf_is_left_out(world: World, bot: Server) -> None:
+    data = pdf(2)
+    await ask_with(world, world.slack.add_file("a.pdf", b"junk\n" * 10 + data, "application/pdf"))
+    assert base64.b64decode(sent(world)[0]["source"]["data"]) == data
+
+
 TEXTS = [
     ("plain.txt", "grün ✓".encode(), "text/plain", "grün ✓"),
     ("of_excel.csv", b"\xef\xbb\xbfa;b\r\n1;2", "text/csv", "a;b\n1;2"),

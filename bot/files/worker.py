@@ -106,9 +106,11 @@ def fitting(wide: int, high: int) -> tuple[int, int]:
 
 
 def pdf(data: bytes) -> Result:
-    """The PDF as it is, counted: Claude reads the pages itself."""
+    """The PDF, counted: Claude reads the pages itself, but takes nothing that stands before it."""
     from pypdf import PdfReader
 
+    begins_at = max(0, data.find(b"%PDF-"))
+    data = data[begins_at:]
     reader = PdfReader(io.BytesIO(data))
     if reader.is_encrypted:
         raise Refused("it is protected by a password")
@@ -117,7 +119,8 @@ def pdf(data: bytes) -> Result:
         raise Refused(f"{pages} pages, and I read at most {PAGES}")
     if pages == 0:
         raise Refused("it is empty")
-    return {"media_type": "application/pdf", "as_it_is": True, "pages": pages}, b""
+    about = {"media_type": "application/pdf", "as_it_is": begins_at == 0, "pages": pages}
+    return about, data if begins_at else b""
 
 
 def word(data: bytes) -> Result:
