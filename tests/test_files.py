@@ -312,6 +312,33 @@ async def test_the_next_question_begins_with_what_was_cached(world: World, bot: 
     assert second == cached
 
 
+async def test_a_file_that_is_shared_again_goes_along_once(world: World, bot: Server) -> None:
+    file = world.slack.add_file("a.txt", b"one")
+    root = await world.slack.say(world.bob, world.general, "see", files=[file])
+    world.claude.script(Reply(text="I see.", keep=True))
+    await world.ask("what?", thread_ts=root)
+    await world.idle()
+    await world.slack.say(world.ada, world.general, "<@U0BOT>", thread_ts=root, files=[file])
+    await world.idle()
+    assert world.replies(root)[-1].shown.startswith("I see.")
+    first, _, last = world.claude.requests[-1].body["messages"]
+    assert [block["title"] for block in first["content"] if "title" in block] == ["a.txt"]
+    assert [block["type"] for block in last["content"]] == ["text", "text"]
+    assert "[Attached: a.txt]" in last["content"][0]["text"]
+
+
+async def test_a_new_topic_that_is_a_file_is_remembered(world: World, bot: Server) -> None:
+    world.claude.script(Reply(text="I see.", keep=True))
+    file = world.slack.add_file("a.txt", b"one")
+    for text, attached in [("old words", []), ("new topic", [file]), ("what?", [])]:
+        await world.slack.say(world.ada, world.dm, text, files=attached)
+        await world.idle()
+    first, answer, _ = world.claude.requests[-1].body["messages"]
+    assert first["content"][0]["source"]["data"] == "one"
+    assert "old words" not in json.dumps(first)
+    assert answer == {"role": "assistant", "content": "I see."}
+
+
 async def test_a_file_of_a_shared_message_is_read(world: World, bot: Server) -> None:
     root = world.past_thread(["look at this"])
     note = world.slack.messages(world.general, thread_ts=root)[1]

@@ -218,6 +218,7 @@ class Conversations:
             if question.thread_ts is None and later - at > self._dm_gap_s:
                 break
             if not line.own and is_new_start(line.text, identity.bot_user_id):
+                kept += [line] if line.files else []  # it was answered: the new topic is the file
                 break
             kept.append(line)
             later = at

@@ -17,7 +17,7 @@ from bot.conversation.pieces import in_pieces
 from bot.conversation.text import guarded, plain_text
 from bot.files import Reading
 from bot.slack import Identity, Person, SlackFile
-from bot.turn import Message, Question
+from bot.turn import Attachment, Message, Question
 
 MARKING: Final = (
     "How this conversation is marked. A message of a person may begin with [name, time] and one of "
@@ -145,6 +145,7 @@ class _Writer:
     ) -> None:
         self._material = material
         self._reading = reading
+        self._attached: set[str] = set()
         self._labels = _labels(people)
         speakers = {line.speaker for line in kept.lines if not line.own and line.bot_name is None}
         speakers.add(material.question.user)
@@ -160,7 +161,15 @@ class _Writer:
         if (name := self._name(line)) is not None:
             text = f"[{name}, {self._time(line.ts)}] {text}"
         text = "\n".join([text, *self._reading.named(line.files)]).strip()
-        return Message("user", text, attachments=self._reading.of(line.files))
+        return Message("user", text, attachments=self._new(line.files))
+
+    def _new(self, files: Sequence[SlackFile]) -> tuple[Attachment, ...]:
+        """Where a file is shared again it is only named: it stands where it was shared first, and
+        stays there in the next question's request."""
+        found = self._reading.of(files)
+        new = tuple(one for one in found if one.file_id not in self._attached)
+        self._attached.update(one.file_id for one in new)
+        return new
 
     def _name(self, line: Line) -> str | None:
         if line.bot_name is not None:
