@@ -16,6 +16,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from docx import Document
+from docx.opc.constants import CONTENT_TYPE, RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 from PIL import Image
 from pptx import Presentation
 from pypdf import PdfWriter
@@ -166,6 +171,73 @@ async def test_what_is_words_goes_along_as_text(
     shown = await ask_with(world, *shared)
     assert documents(world) == {name: reads for name, _, _, reads in attached}
     assert "Not read" not in shown
+
+
+def word_file(body: str, *, header: str = "", footnotes: str = "") -> bytes:
+    """A .docx whose body is this XML."""
+    document = Document()
+    main = f"<w:body {nsdecls('w')} {OTHERS}>{body}</w:body>"
+    for element in parse_xml(main):
+        document.element.body.insert(len(document.element.body) - 1, element)
+    if header:
+        document.sections[0].header.paragraphs[0].text = header
+    if footnotes:
+        kind = RELATIONSHIP_TYPE.FOOTNOTES
+        xml = f"<w:footnotes {nsdecls('w')}>{footnotes}</w:footnotes>".encode()
+        part = Part(PackURI("/word/footnotes.xml"), CONTENT_TYPE.WML_FOOTNOTES, xml)
+        document.part.relate_to(part, kind)
+    made = io.BytesIO()
+    document.save(made)
+    return made.getvalue()
+
+
+OTHERS = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" xmlns:v="urn:v"'
+BOX = "<v:box><w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent></v:box>"
+
+
+@pytest.mark.parametrize(
+    ("body", "reads"),
+    [
+        pytest.param(
+            "<w:p><w:r><w:t>a</w:t></w:r><w:ins><w:r><w:t>b</w:t></w:r></w:ins>"
+            "<w:del><w:r><w:delText>c</w:delText></w:r></w:del><w:r><w:tab/><w:t>d</w:t></w:r></w:p>",
+            "ab\td",
+            id="tracked changes",
+        ),
+        pytest.param(
+            "<w:sdt><w:sdtPr><w:alias/></w:sdtPr><w:sdtContent><w:p><w:r><w:t>whole</w:t></w:r>"
+            "</w:p></w:sdtContent></w:sdt><w:p><w:sdt><w:sdtContent><w:r><w:t>part</w:t></w:r>"
+            "</w:sdtContent></w:sdt></w:p>",
+            "whole\npart",
+            id="content controls",
+        ),
+        pytest.param(
+            "<w:p><w:r><w:t>round</w:t></w:r><w:r><mc:AlternateContent><mc:Choice Requires='x'>"
+            f"{BOX}</mc:Choice><mc:Fallback>{BOX}</mc:Fallback></mc:AlternateContent></w:r></w:p>",
+            "round\nboxed",
+            id="text boxes",
+        ),
+        pytest.param(
+            "<w:tbl><w:tblPr/><w:sdt><w:sdtContent><w:tr><w:tc><w:p><w:ins><w:r><w:t>left</w:t></w:r>"
+            "</w:ins></w:p></w:tc><w:tc><w:p/></w:tc></w:tr></w:sdtContent></w:sdt></w:tbl>",
+            "left |",
+            id="rows of a table",
+        ),
+    ],
+)
+def test_no_words_of_a_word_file_are_lost(body: str, reads: str) -> None:
+    assert worker.word(word_file(body))[1].decode() == reads
+
+
+def test_headers_and_notes_of_a_word_file_are_read() -> None:
+    note = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
+    data = word_file(
+        note.format("body"),
+        header="Draft",
+        footnotes=f'<w:footnote w:id="-1" w:type="separator">{note.format("---")}</w:footnote>'
+        f'<w:footnote w:id="1">{note.format("see below")}</w:footnote>',
+    )
+    assert worker.word(data)[1].decode() == "body\n[Header] Draft\n[Footnote] see below"
 
 
 async def test_large_images_are_made_smaller(world: World, bot: Server) -> None:

@@ -37,6 +37,13 @@ UNPACKED_BYTES: Final = 200_000_000
 """Of an Office file, which is a zip archive."""
 CELLS: Final = 1_000_000
 
+WORD_SIGNS: Final = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+WORD_UNSAID: Final = frozenset(
+    {"", "del", "moveFrom", "pPr", "rPr", "tblPr", "trPr", "tcPr", "sdtPr", "sectPr", "Fallback"}
+)
+"""What holds no words of the document: deleted, moved away, properties, what older programs show
+instead of a text box."""
+
 FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
 MEDIA_TYPES: Final = {
     **{name: f"image/{name.lower()}" for name in FORMATS},
@@ -124,23 +131,103 @@ def pdf(data: bytes) -> Result:
 
 
 def word(data: bytes) -> Result:
-    """Paragraphs, headings and tables of a .docx, in order."""
+    """What a .docx says, in order: paragraphs, headings and tables, with what was inserted and
+    without what was deleted; then its headers, footers and notes."""
     from docx import Document
-    from docx.table import Table
+    from docx.oxml import parse_xml
 
     check_archive(data, "word/")
+    document = Document(io.BytesIO(data))
+    headings = {
+        f"{style.style_id}": "#" * int(level)
+        for style in document.styles
+        if (level := (style.name or "").removeprefix("Heading ")) in list("123456")
+    }
 
     def lines() -> Iterator[str]:
-        for part in Document(io.BytesIO(data)).iter_inner_content():
-            if isinstance(part, Table):
-                yield from (row_of(cell.text for cell in row.cells) for row in part.rows)
-                yield ""
-                continue
-            style = part.style.name if part.style is not None else ""
-            level = (style or "").removeprefix("Heading ")
-            yield f"{'#' * int(level)} {part.text}" if level in "123456" and level else part.text
+        yield from word_blocks(document.element.body, headings)
+        said: set[str] = set()
+        for kind in ("header", "footer", "footnotes", "endnotes"):
+            for relation in document.part.rels.values():
+                if relation.is_external or relation.reltype.rpartition("/")[2] != kind:
+                    continue
+                found = parse_xml(relation.target_part.blob)
+                notes = [found] if kind in ("header", "footer") else word_notes(found)
+                for note in notes:
+                    text = "\n".join(word_blocks(note, headings)).strip()
+                    if text and text not in said:  # each section may repeat the same
+                        said.add(text)
+                        yield f"[{kind.removesuffix('s').capitalize()}] {text}"
 
     return as_text(lines())
+
+
+def word_notes(notes: Any) -> Iterator[Any]:
+    """The notes of people; the lines between notes and text are kept as notes, too."""
+    return (note for note in notes if not any(name.endswith("}type") for name in note.attrib))
+
+
+def word_blocks(parent: Any, headings: dict[str, str]) -> Iterator[str]:
+    """The lines of the paragraphs and tables in `parent`, whatever they are wrapped in."""
+    for element in parent:
+        match name_of(element):
+            case "p":
+                yield from word_paragraph(element, headings)
+            case "tbl":
+                yield from (row_of(cells) for cells in word_rows(element, headings))
+                yield ""
+            case name if name not in WORD_UNSAID:
+                yield from word_blocks(element, headings)
+
+
+def word_paragraph(paragraph: Any, headings: dict[str, str]) -> Iterator[str]:
+    """Its text, then that of the boxes that are anchored in it."""
+    boxes: list[Any] = []
+    text = "".join(word_text(paragraph, boxes))
+    style = paragraph.style  # the id, as python-docx reads it
+    heading = headings.get(style or "")
+    yield f"{heading} {text}" if heading and text else text
+    for box in boxes:
+        yield from word_blocks(box, headings)
+
+
+def word_text(parent: Any, boxes: list[Any]) -> Iterator[str]:
+    """The words in `parent`; text boxes are put in `boxes`."""
+    for element in parent:
+        name = name_of(element)
+        if name == "t":
+            yield element.text or ""
+        elif name in WORD_SIGNS:
+            yield WORD_SIGNS[name]
+        elif name == "txbxContent":
+            boxes.append(element)
+        elif name not in WORD_UNSAID:
+            yield from word_text(element, boxes)
+
+
+def word_rows(parent: Any, headings: dict[str, str]) -> Iterator[list[str]]:
+    """The rows of a table, each with what its cells say."""
+    for element in parent:
+        name = name_of(element)
+        if name == "tr":
+            yield ["\n".join(word_blocks(cell, headings)) for cell in word_cells(element)]
+        elif name not in WORD_UNSAID:
+            yield from word_rows(element, headings)
+
+
+def word_cells(parent: Any) -> Iterator[Any]:
+    """The cells of a row."""
+    for element in parent:
+        name = name_of(element)
+        if name == "tc":
+            yield element
+        elif name not in WORD_UNSAID:
+            yield from word_cells(element)
+
+
+def name_of(element: Any) -> str:
+    """The name of an XML element without its namespace; "" for a comment."""
+    return str(element.tag).rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
 def excel(data: bytes) -> Result:
