@@ -240,6 +240,41 @@ def test_headers_and_notes_of_a_word_file_are_read() -> None:
     assert worker.word(data)[1].decode() == "body\n[Header] Draft\n[Footnote] see below"
 
 
+def workbook(*sheets: tuple[str, dict[tuple[int, int], str]]) -> bytes:
+    """An .xlsx with sheets of these names and cells."""
+    made = io.BytesIO()
+    with Workbook(made, {"in_memory": True}) as book:
+        for name, cells in sheets:
+            sheet = book.add_worksheet(name)
+            for (row, column), value in cells.items():
+                sheet.write(row, column, value)
+    return made.getvalue()
+
+
+FAR = {(0, 0): "near", (9_999, 9_999): "far"}
+
+
+async def test_a_sheet_that_is_too_large_spoils_no_other(world: World, bot: Server) -> None:
+    both = workbook(("Far", FAR), ("Good", {(1, 2): "words"}))
+    shown = await ask_with(
+        world,
+        world.slack.add_file("both.xlsx", both),
+        world.slack.add_file("far.xlsx", workbook(("Far", FAR))),
+    )
+    too_large = "## Far\n[… this sheet is too large to be read …]"
+    assert documents(world) == {"both.xlsx": f"{too_large}\n## Good\nwords"}
+    assert "Read without the sheets that are too large: both.xlsx." in shown
+    assert f"Not read: far.xlsx ({converter.TOO_LARGE})." in shown
+
+
+async def test_tables_that_break_the_worker_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_place(tmp_path, monkeypatch, "import os; os.abort()")
+    with pytest.raises(FileUnread, match=converter.TOO_LARGE):
+        await converter.Converter().convert("excel", b"x")
+
+
 async def test_large_images_are_made_smaller(world: World, bot: Server) -> None:
     jpeg = image("JPEG", (3_000, 1_500))
     await ask_with(
@@ -402,7 +437,8 @@ async def test_a_file_that_is_shared_again_goes_along_once(world: World, bot: Se
 async def test_a_new_topic_that_is_a_file_is_remembered(world: World, bot: Server) -> None:
     world.claude.script(Reply(text="I see.", keep=True))
     file = world.slack.add_file("a.txt", b"one")
-    for text, attached in [("old words", []), ("new topic", [file]), ("what?", [])]:
+    world.slack.backfill(world.dm, [(world.ada, "old words")], step_s=60)
+    for text, attached in [("new topic", [file]), ("what?", [])]:
         await world.slack.say(world.ada, world.dm, text, files=attached)
         await world.idle()
     first, answer, _ = world.claude.requests[-1].body["messages"]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from bot import logs
@@ -78,6 +78,8 @@ class Reading:
     """Names of those that nobody asked about, by the id of the file."""
     cut: list[str] = field(default_factory=list)
     """The names of those of which only the beginning was read."""
+    without_sheets: list[str] = field(default_factory=list)
+    """The names of those that have sheets that are too large."""
 
     def of(self, files: Iterable[SlackFile]) -> tuple[Attachment, ...]:
         """The attachments of one message, in its order."""
@@ -100,7 +102,8 @@ class Reading:
         left = {one: kept for one, kept in self.attachments.items() if one not in gone}
         unread = {one: (name, reasons[one]) for one, name in gone.items()}
         cut = [name for name in self.cut if name not in gone.values()]
-        return Reading(left, self.unread | unread, self.unasked, cut)
+        sheets = [name for name in self.without_sheets if name not in gone.values()]
+        return Reading(left, self.unread | unread, self.unasked, cut, sheets)
 
     @property
     def notes(self) -> list[str]:
@@ -114,6 +117,9 @@ class Reading:
         notes = [f"Not read: {'; '.join(told)}."] if told else []
         if self.cut:
             notes.append(f"Read only to {FILE_CHARACTERS:,} characters: {', '.join(self.cut)}.")
+        if self.without_sheets:
+            names = ", ".join(self.without_sheets)
+            notes.append(f"Read without the sheets that are too large: {names}.")
         return notes
 
 
@@ -141,6 +147,7 @@ class _Content:
     attachment: Attachment
     pages: int = 0
     is_cut: bool = False
+    lacks_sheets: bool = False
 
 
 class Files:
@@ -267,7 +274,8 @@ class Files:
             attachment = Attachment("pdf", name, "application/pdf", content, file_id=file_id)
             return _Content(attachment, pages if isinstance(pages, int) else SENT_PAGES)
         text = kinds.clean(content.decode("utf-8", "replace"))[:FILE_CHARACTERS]
-        return _text(name, text, bool(about.get("cut")), file_id)
+        read = _text(name, text, bool(about.get("cut")), file_id)
+        return replace(read, lacks_sheets=bool(about.get("without_sheets")))
 
     async def _described(self, workspace: Workspace, file: SlackFile) -> SlackFile:
         """The file with its description: from another organisation (Slack Connect) only the id
@@ -318,6 +326,8 @@ def _place(reading: Reading, room: _Room, file_id: str, name: str, content: _Con
         reading.attachments[file_id] = content.attachment
         if content.is_cut:
             reading.cut.append(name)
+        if content.lacks_sheets:
+            reading.without_sheets.append(name)
 
 
 def _text(name: str, text: str, is_cut: bool, file_id: str) -> _Content:

@@ -9,14 +9,17 @@ library is loaded only for its kind of file.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import math
+import posixpath
+import re
 import resource
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 MEMORY_BYTES: Final = 256 * 1024 * 1024
 """Of address space. Python and a library take 50 to 100 MB; an image of 16 megapixels with
@@ -36,6 +39,9 @@ CHARACTERS: Final = 100_000
 UNPACKED_BYTES: Final = 200_000_000
 """Of an Office file, which is a zip archive."""
 CELLS: Final = 1_000_000
+WORKBOOK: Final = frozenset({"xl/workbook.xml", "xl/_rels/workbook.xml.rels"})
+CELL: Final = re.compile(rb"""\sr=["']([A-Z]{0,3})([0-9]{1,7})["']""")
+"""Where a cell, or a row, of a sheet is."""
 
 WORD_SIGNS: Final = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 WORD_UNSAID: Final = frozenset(
@@ -231,29 +237,95 @@ def name_of(element: Any) -> str:
 
 
 def excel(data: bytes) -> Result:
-    """The sheets of a workbook as rows of values."""
+    """The sheets of a workbook as rows of values, but those that are too large."""
     from python_calamine import CalamineWorkbook, PasswordError
 
     if data.startswith(b"PK"):
         check_archive(data, "")
+    extents = Extents(data)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
     except PasswordError as error:
         raise Refused("it is protected by a password") from error
 
+    too_large: list[str] = []
+    read: list[str] = []
+
     def lines() -> Iterator[str]:
         for name in book.sheet_names:
-            sheet = book.get_sheet_by_name(name)
-            if sheet.total_height * sheet.total_width > CELLS:
-                raise Refused("its tables are too large")
             yield f"## {name}"
+            sheet = book.get_sheet_by_name(name) if extents.of(name) <= CELLS else None
+            if sheet is None or sheet.total_height * sheet.total_width > CELLS:
+                too_large.append(name)
+                yield "[… this sheet is too large to be read …]"
+                continue
+            read.append(name)
             for row in sheet.iter_rows():
                 values = ["" if value is None else shown(value) for value in row]
                 if any(values):
                     yield row_of(values)
             yield ""
 
-    return as_text(lines())
+    head, text = as_text(lines())
+    if too_large and not read:
+        raise Refused("its tables are too large")
+    return {**head, "without_sheets": bool(too_large)}, text
+
+
+class Extents:
+    """How many cells the sheets of an .xlsx span. To load a single cell that is far away takes
+    memory for all that are not there, so that is known before."""
+
+    def __init__(self, data: bytes) -> None:
+        self._archive: zipfile.ZipFile | None = None
+        self._paths: dict[str, str] = {}
+        if data.startswith(b"PK"):
+            self._archive = zipfile.ZipFile(io.BytesIO(data))
+            if WORKBOOK.issubset(self._archive.namelist()):
+                self._paths = sheet_paths(self._archive)
+
+    def of(self, name: str) -> int:
+        """At most a few more than `CELLS`; 0 where it is not known."""
+        path = self._paths.get(name)
+        if self._archive is None or path not in self._archive.namelist():
+            return 0
+        with self._archive.open(path) as sheet:
+            return extent(sheet)
+
+
+def sheet_paths(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Which file of an .xlsx holds which sheet."""
+    from xml.etree import ElementTree
+
+    relations = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+    targets = {one.get("Id"): one.get("Target", "") for one in relations}
+    found: dict[str, str] = {}
+    for element in ElementTree.fromstring(archive.read("xl/workbook.xml")).iter():
+        ids = [value for key, value in element.attrib.items() if key.endswith("}id")]
+        if name_of(element) == "sheet" and ids and ids[0] in targets:
+            found[element.get("name", "")] = posixpath.join("/xl", targets[ids[0]]).lstrip("/")
+    return found
+
+
+def extent(sheet: IO[bytes]) -> int:
+    """The last row of a sheet times its last column."""
+    rows, columns, rest = 0, 0, b""
+    while rows * columns <= CELLS and (chunk := sheet.read(1 << 20)):
+        text = rest + chunk
+        for letters, number in CELL.findall(text):
+            rows = max(rows, int(number))
+            columns = max(columns, column_of(letters))
+        rest = text[max(text.rfind(b"<"), len(text) - 1_000) :]
+    return rows * columns
+
+
+@functools.cache
+def column_of(letters: bytes) -> int:
+    """The number of a column: 1 for A, 27 for AA."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - ord("A") + 1
+    return number
 
 
 def powerpoint(data: bytes) -> Result:
