@@ -836,6 +836,24 @@ async def test_without_memory_every_budget_of_a_minute_begins_half_spent(away: b
     assert tasks() == []
 
 
+async def test_what_the_first_process_guesses_counts_for_those_that_come_after() -> None:
+    clock = FakeClock()
+    room = Room(clock)
+    async with Pacer(clock, 50, RoomLedger(room, "p0"), delivery="stream") as first:
+        ours = [first.another_stream(TEAM) for _ in range(12)]
+        started = [stream for stream in ours if stream is not None and await stream.start()]
+        assert len(started) == 10, "half of the starts and stops of a minute"
+        other = Pacer(clock, 50, RoomLedger(room, "p1"), delivery="stream")
+        async with other as second, second.seat(TEAM):
+            assert second.another_stream(TEAM) is None
+        for stream in started:
+            stop = start(stream.stop())
+            await clock.advance(0.1)
+            assert stop.done(), "a stop was kept for each stream"
+            stream.close()
+    assert tasks() == []
+
+
 # --- one process, which only remembers ------------------------------------------------------------
 
 

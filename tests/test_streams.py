@@ -26,6 +26,9 @@ STREAMS = (START, APPEND, STOP)
 SLOWLY = 1_000.0
 """Tokens per second: prose of 3,000 characters takes some three quarters of a second."""
 
+AGAIN = (0.1,) * 40
+"""When Slack delivers events again that come while no bot is there."""
+
 
 @pytest.fixture
 async def streaming(world: World) -> AsyncIterator[Server]:
@@ -150,6 +153,120 @@ async def test_a_stream_that_a_person_stopped_goes_on_as_edits(
     await world.slack.stop_stream(world.ada, world.general, message.ts, stays_open=stays_open)
     await settled(world, text, ts)
     assert len(world.replies(ts)) == 1
+
+
+def rows(count: int) -> str:
+    """A table whose later half is wider than its first."""
+    cells = (f"{'x' * (4 if n < count // 2 else 12)}{n} | some words {n}" for n in range(count))
+    return "| key | value |\n| --- | --- |\n" + "\n".join(f"| {cell} |" for cell in cells)
+
+
+async def test_a_table_that_slack_cannot_show_is_streamed_once_all_of_it_is_there(
+    world: World, streaming: Server
+) -> None:
+    text = f"First.\n\n{rows(2)}\n\nBetween.\n\n{rows(40)}\n\nLast. {prose(400)}"
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    ts = await world.ask()
+    await world.until_says("Sentence number 7", ts)
+    await world.idle()
+    (reply,) = world.replies(ts)
+    for once in ("First.", "Between.", "Last.", "x4 ", "x" * 12 + "39 "):
+        assert reply.sent_markdown.count(once) == 1
+    assert calls(world, UPDATE) == []
+
+
+@pytest.mark.parametrize("speed", [1_500, 2_500, 4_000])
+async def test_a_message_that_becomes_full_is_neither_repeated_nor_left_unmarked(
+    world: World, streaming: Server, speed: int
+) -> None:
+    text = prose(9_800)
+    world.claude.script(Reply(text=text, tokens_per_second=speed))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert [call.error for call in calls(world, *STREAMS) if call.error] == []
+    assert calls(world, UPDATE) == []
+
+
+def left_open(server: Server) -> int:
+    return server._bot.turns._means.pacer._of("T0EMULATOR").streams.open
+
+
+@pytest.mark.parametrize("how", ["deleted", "refused", "begun again"])
+async def test_no_stream_counts_as_open_once_its_reply_has_ended(
+    world: World, streaming: Server, small_streams: None, how: str
+) -> None:
+    text = prose(2_400)
+    if how == "begun again":
+        damage = Damage("cut", at=2_000)
+        world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, damage=damage))
+        world.claude.default = lambda body: Reply(text="A shorter one.")
+    else:
+        reason = "refusal" if how == "refused" else "end_turn"
+        world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, stop_reason=reason))
+    ts = await world.ask()
+    await world.until(lambda: len(taken(world, START)) == 2)
+    if how == "deleted":
+        await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+    assert left_open(streaming) == 0
+    assert all(stream.end for stream in world.slack.streams)
+
+
+@pytest.fixture
+def small_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.live_message.draft.STREAM_BYTES", 900)
+
+
+async def test_the_status_line_goes_when_the_reply_ends_without_a_post(
+    world: World, streaming: Server
+) -> None:
+    text = prose(1_600)
+    damage = Damage("cut", at=1_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, damage=damage))
+    world.claude.default = lambda body: Reply(status=401, error_type="authentication_error")
+    ts = await world.ask()
+    await world.until(lambda: "Retry" in str([reply.blocks for reply in world.replies(ts)]))
+    await world.idle()
+    assert len(world.slack.status_lines) > 1
+    assert world.slack.status_lines[-1].end == "cleared"
+
+
+async def test_a_status_that_comes_late_does_not_stay(world: World, streaming: Server) -> None:
+    fault = Fault(method="assistant.threads.setStatus", kind="delay", seconds=0.3)
+    world.slack.fault(fault)
+    world.claude.script(Reply(text="At once."))
+    ts = await world.ask()
+    await settled(world, "At once.", ts)
+    assert [line.end for line in world.slack.status_lines] == ["cleared"]
+
+
+async def test_a_stop_that_would_come_late_becomes_a_post(
+    world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "FINAL_WAIT_S", 0.2)
+    world.slack.fault(Fault(method=STOP, kind="ratelimited", retry_after_s=1))
+    text = prose(1_200)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+    assert [call.method for call in calls(world, "chat.postMessage", STOP)][:2] == [
+        STOP,
+        "chat.postMessage",
+    ]
+
+
+async def test_where_slack_shows_no_status_a_placeholder_is_posted(world: World) -> None:
+    fault = Fault(
+        method="assistant.threads.setStatus", kind="error", error="invalid_thread_ts", times=5
+    )
+    world.slack.fault(fault)
+    text = prose(1_200)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, first_token_s=0.3))
+    async with world.bot(delivery="post"):
+        ts = await world.ask()
+        await world.until_says("Thinking…", ts)
+        await settled(world, text, ts)
 
 
 FAULTS = [
@@ -280,6 +397,7 @@ async def test_at_the_end_of_the_process_streams_are_stopped_with_the_reason(
 
 
 async def test_a_stream_that_a_killed_process_left_open_is_taken_over(world: World) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
     text = prose(2_400)
     world.claude.script(Reply(text=text, tokens_per_second=100))
     async with world.bot(delivery="stream"):
@@ -295,6 +413,7 @@ async def test_a_stream_that_a_killed_process_left_open_is_taken_over(world: Wor
 async def test_a_stream_that_no_store_knows_is_ended_when_its_thread_is_read(
     world: World, tmp_path: Path
 ) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
     world.claude.script(Reply(text=prose(2_400), tokens_per_second=100))
     async with world.bot(delivery="stream"):
         ts = await world.ask()
@@ -317,6 +436,7 @@ async def test_a_kill_between_the_start_of_a_stream_and_its_note_leaves_no_secon
     async def never(self: object, key: object, part: int, ts: str) -> None:
         await asyncio.get_running_loop().create_future()
 
+    world.slack.settings.retry_delays_s = AGAIN
     text = prose(1_200)
     world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
     with monkeypatch.context() as patch:

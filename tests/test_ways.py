@@ -167,8 +167,10 @@ async def test_a_paused_method_is_not_chosen() -> None:
         replies = await seats(stack, pacer, 4)
         pacer.pause_edits(TEAM, 30)
         assert chosen(pacer, replies[0]) is Way.STREAM
-        pacer.pause_stream(TEAM, "starts", 30)
+        pacer.pause_stream(TEAM, "appends", 30)
         assert chosen(pacer, replies[1]) is Way.POST
+        pacer.pause_stream(TEAM, "starts", 30)
+        assert chosen(pacer, replies[2]) is Way.POST
         pacer.no_streams("T2")
     async with pacer.seat("T2") as other:
         assert pacer.choose(other, "T2", "C1", may_stream=True)[0] is Way.EDIT

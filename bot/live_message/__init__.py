@@ -92,6 +92,8 @@ class LiveMessage:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._clearing = asyncio.Lock()
+        self._cleared: set[str] = set()
 
     @property
     def report(self) -> Report:
@@ -190,6 +192,8 @@ class LiveMessage:
         except SlackError:
             await self._clear(set(self._draft.unwanted))  # the rest may be all that is to be seen
             raise
+        finally:
+            await self._end_status_line()
         await self._clear(self._draft.leftovers())
 
     async def _written(self) -> None:
@@ -202,6 +206,7 @@ class LiveMessage:
         assert self._writing is not None
         self._writer.end(removing=True)
         await asyncio.wait([self._writing], timeout=LEAVE_S)
+        await self._end_status_line()
         return self.messages()
 
     def messages(self) -> Mapping[int, Earlier]:
@@ -214,8 +219,7 @@ class LiveMessage:
         assert self._writing is not None
         self._writer.end(removing=True)
         await asyncio.wait([self._writing])
-        if self._status_line is not None:
-            await self._status_line.clear()
+        await self._end_status_line()
         await self._clear(self._draft.abandon())
 
     def owns(self, ts: str) -> bool:
@@ -239,7 +243,7 @@ class LiveMessage:
     def _choose(self) -> None:
         """There is text, and no message yet: see how it is shown best."""
         team = self.workspace.identity.team
-        way, self._shared.stream = self._pacer.choose(
+        way, self._shared.kept_stream = self._pacer.choose(
             self._seat, team, self._channel, may_stream=self._may_stream
         )
         self._go(way)
@@ -268,6 +272,7 @@ class LiveMessage:
         self._shared.report.way = self._writer.way = way
         self._draft.streamed = way is Way.STREAM
         if way is Way.EDIT:
+            self._seat.posts_in = None
             self._seat.step_up()
         else:
             self._seat.stand_back()
@@ -298,10 +303,17 @@ class LiveMessage:
             self._keeping = self._spawn(self._keep_status_line(self._status_line))
 
     async def _keep_status_line(self, line: StatusLine) -> None:
-        await line.keep()
-        if not self._is_begun and self._shared.report.way is None:
-            self._go(Way.EDIT)
-            self._post_placeholder()
+        if await line.keep() or self._is_begun or self._shared.report.way is Way.STREAM:
+            return
+        self._go(Way.EDIT)
+        self._post_placeholder()
+
+    async def _end_status_line(self) -> None:
+        """A status that was set late, or that no post has cleared, does not stay."""
+        if self._status_line is not None and self._keeping is not None:
+            self._status_line.finish()
+            await asyncio.wait([self._keeping])
+            await self._status_line.clear()
 
     def _appeared(self) -> None:
         """A message of ours has cleared the status line."""
@@ -322,9 +334,13 @@ class LiveMessage:
         self._spawn(self._clear(set(self._draft.unwanted)))
 
     async def _clear(self, messages: set[str]) -> None:
-        self._draft.unwanted -= await clear_away(
-            self.workspace, self._pacer, self._channel, messages
-        )
+        """Take `messages` away; those that are just being taken away are waited for."""
+        async with self._clearing:
+            gone = await clear_away(
+                self.workspace, self._pacer, self._channel, messages - self._cleared
+            )
+            self._cleared |= gone
+            self._draft.unwanted -= self._cleared
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=self._name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Final
 
@@ -44,6 +44,8 @@ class Earlier:
     text: str = ""
     """What it shows, as far as it is known."""
     rev: int = 0
+    is_stream: bool = False
+    """It is an open stream: it is to be stopped before it is edited."""
 
 
 class Form(IntEnum):
@@ -104,6 +106,10 @@ class Part:
     shown: int = 0
     """How many characters of `text` a person has seen."""
     stream: Stream | None = None
+    left_open: bool = False
+    """Its message is a stream that another run, or another part, has left open."""
+    mark_is_due: bool = False
+    """Its message was a stream and carries no mark yet."""
     ends_at: int | None = None
     """Where its text ends whatever comes: the next part goes on."""
     form: Form = Form.MARKDOWN
@@ -120,6 +126,11 @@ class Part:
     """A call's answer was lost: it may have taken effect."""
     late_call: bool = False
     """A call was given up while Slack may still be at it: it may take effect any time."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its message is an open stream."""
+        return self.stream is not None or self.left_open
 
     def render(self, end: int, *, growing: bool = False) -> str:
         """The first `end` characters as Slack gets them; with `growing`, healed where they are
@@ -168,7 +179,10 @@ class Draft:
         """No more text comes; `reason` says why it is not complete, `button` how to go on. Of two
         tries that both broke the longer text stays."""
         self.plan()
-        kept = {part.number: Earlier(part.ts or "", part.kept, part.rev) for part in self.parts}
+        kept = {
+            part.number: Earlier(part.ts or "", part.kept, part.rev, part.is_stream)
+            for part in self.parts
+        }
         kept |= self._earlier
         written = sum(len(part.text) for part in self.parts)
         if sum(len(one.text) for one in kept.values()) > written and not (complete and written):
@@ -182,7 +196,9 @@ class Draft:
         self._clear()
         for part in self.parts:
             part.kept = ""
-        self._earlier = {number: Earlier(one.ts) for number, one in self._earlier.items()}
+        self._earlier = {
+            number: replace(one, text="", rev=0) for number, one in self._earlier.items()
+        }
 
     def abandon(self) -> set[str]:
         """Give up the reply: the ts of all its messages."""
@@ -197,7 +213,7 @@ class Draft:
             ts = part.ts or (part.left[-1] if part.left else None)
             if ts is not None:
                 shown = part.sent.body if part.sent is not None else part.kept
-                found[part.number] = Earlier(ts, shown, part.rev)
+                found[part.number] = Earlier(ts, shown, part.rev, part.is_stream)
         return found
 
     def leftovers(self) -> set[str]:
@@ -253,6 +269,8 @@ class Draft:
         text = part.text[: self._growing_end(part)] if part is self._last() else part.text
         shown = len(part.stream.text) if part.stream is not None else 0
         body = markdown.committed(text, shown, prefix=part.prefix)
+        if part.stream is not None and part.stream.text.startswith(body):
+            body = part.stream.text
         end = markdown.committable(text, part.shown, prefix=part.prefix)
         return Content(body, None, end, growing=True)
 
@@ -351,7 +369,7 @@ class Draft:
                 return False, False
             part.frozen = False
             self._leave_message(part)
-        if part.sent is None:
+        if part.sent is None or part.mark_is_due:
             return True, False
         last = part is self._last()
         sent = part.sent
@@ -432,7 +450,14 @@ class Draft:
         # Its writer may have a call under way that lands late: told from ours by its number, and
         # looked for at the end.
         rev = earlier.rev + TAKEN_OVER
-        return Part(number, ts=earlier.ts, kept=earlier.text, rev=rev, in_doubt=True)
+        return Part(
+            number,
+            ts=earlier.ts,
+            kept=earlier.text,
+            rev=rev,
+            in_doubt=True,
+            left_open=earlier.is_stream,
+        )
 
     def _keep(self, kept: Mapping[int, Earlier]) -> None:
         """The messages of an earlier try stay as they are: how their text was cut cannot be told
@@ -441,7 +466,14 @@ class Draft:
         self._beyond = ""
         self._earlier.clear()
         self.parts = [
-            Part(number, text=one.text, ts=one.ts or None, rev=one.rev, in_doubt=True)
+            Part(
+                number,
+                text=one.text,
+                ts=one.ts or None,
+                rev=one.rev,
+                in_doubt=True,
+                left_open=one.is_stream,
+            )
             for number, one in sorted(kept.items())
             if one.text.strip() or number == 0
         ]
@@ -477,5 +509,5 @@ class Draft:
     def _give_up(self, part: Part) -> None:
         self.unwanted |= set(part.left)
         if part.ts is not None:
-            self._earlier[part.number] = Earlier(part.ts, part.kept, part.rev)
-        part.ts = part.sent = None
+            self._earlier[part.number] = Earlier(part.ts, part.kept, part.rev, part.is_stream)
+        part.ts = part.sent = part.stream = None

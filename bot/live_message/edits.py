@@ -62,6 +62,8 @@ class Edits:
         if self._edit_is_late(part) and writing.draft.post_early(part):
             logs.event(log, "posted_anew", part=part.number)
             return
+        if part.left_open:
+            return await self._stop_stream(part)
         if not await self._slot(part) or part not in writing.draft.parts:
             return  # it ended meanwhile (take the final slot instead), or was withdrawn
         content = writing.draft.newest(part)
@@ -74,9 +76,15 @@ class Edits:
         writing.sent(part, content)
 
     async def _slot(self, part: Part) -> bool:
-        """Wait for the part's turn to be edited; False if the reply ended before it came."""
+        """Wait for the part's turn to be edited; False if the reply ended before it came, or if
+        its end is better posted anew."""
         writing = self._writing
         if writing.draft.settled:
+            if await race(writing.seat.final(), writing.clock.sleep(FINAL_WAIT_S)):
+                return True
+            if writing.draft.post_early(part):
+                logs.event(log, "posted_anew", part=part.number)
+                return False
             await writing.seat.final()
             return True
         first = self._are_first_words(part)
@@ -168,7 +176,8 @@ class Edits:
         try:
             await writing.workspace.stop_stream(writing.channel, part.ts)
         except StreamClosed:
-            return
+            pass
         except RateLimited as error:
             writing.rate_limited(error)
-            self._pause(part, error)
+            return self._pause(part, error)
+        part.left_open = False

@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from bot import logs
-from bot.errors import RateLimited, SlackError
+from bot.errors import Doubtful, RateLimited, SlackError, Transient
 from bot.live_message.writing import race
 from bot.pacing import Pacer
 from bot.slack import Workspace
@@ -27,7 +27,7 @@ FAILURES: Final = 3
 
 
 class StatusLine:
-    """Of one reply. `show` says what it should be, `keep` shows it until it is cancelled."""
+    """Of one reply. `show` says what it should be, `keep` shows it until `finish`."""
 
     def __init__(self, workspace: Workspace, pacer: Pacer, channel: str, thread_ts: str) -> None:
         self._workspace = workspace
@@ -39,12 +39,8 @@ class StatusLine:
         self._shown_at = 0.0
         self._sent = 0
         self._failures = 0
+        self._is_finished = False
         self._changed = asyncio.Event()
-
-    @property
-    def is_out_of_order(self) -> bool:
-        """Whether Slack shows none here."""
-        return self._failures >= FAILURES
 
     def show(self, status: str) -> None:
         """What the line should say; "" for nothing."""
@@ -56,23 +52,32 @@ class StatusLine:
         """We have posted in the thread: Slack has taken the line away."""
         self._status = self._shown = ""
 
-    async def clear(self) -> None:
-        """Take the line away now, if it can be done."""
-        self.show("")
-        if self._shown:
-            await self._set("")
-
-    async def keep(self) -> None:
-        """Show what is to be shown, and again before it lapses. Ends when Slack shows none."""
-        while not self.is_out_of_order:
+    async def keep(self) -> bool:
+        """Show what is to be shown, and again before it lapses, until `finish`; False if Slack
+        shows none here."""
+        while not self._is_finished:
             self._changed.clear()
             wait_s = self._wait_s()
             if wait_s is None:
                 await self._changed.wait()
             elif wait_s > 0:
                 await race(self._changed.wait(), self._pacer.clock.sleep(wait_s))
-            elif not await self._set(self._status):
-                await self._pacer.clock.sleep(AGAIN_S)
+            elif not await self._set():
+                if self._failures >= FAILURES:
+                    return False
+                await race(self._changed.wait(), self._pacer.clock.sleep(AGAIN_S))
+        return True
+
+    def finish(self) -> None:
+        """Show nothing more: `keep` ends after the call that is under way."""
+        self._is_finished = True
+        self._changed.set()
+
+    async def clear(self) -> None:
+        """Take the line away, if it is still there and that can be done now."""
+        self._status = ""
+        if self._shown:
+            await self._set()
 
     def _wait_s(self) -> float | None:
         """Seconds until the line is to be set; None while it need not be."""
@@ -84,18 +89,22 @@ class StatusLine:
         until_s = LAPSES_S if self._status == self._shown else min(spacing_s, LAPSES_S)
         return until_s - (self._pacer.clock.now() - self._shown_at)
 
-    async def _set(self, status: str) -> bool:
-        """Whether Slack shows it; where no call is free it is tried again soon."""
+    async def _set(self) -> bool:
+        """Whether Slack shows the status; where no call is free it is tried again soon."""
         team = self._workspace.identity.team
         if not await self._pacer.status_line(team):
             return False
+        status = self._status
+        if status == self._shown == "":
+            return True  # a message says it meanwhile
         try:
             await self._workspace.set_status(self._channel, self._thread_ts, status)
         except RateLimited as error:
             self._pacer.pause_status_lines(team, error.retry_after_s)
             return False
         except SlackError as error:
-            self._failures += 1
+            passes = isinstance(error, Doubtful | Transient)
+            self._failures = self._failures + 1 if passes else FAILURES
             logs.warning(log, "status_line_failed", code=error.code)
             return False
         self._sent += 1

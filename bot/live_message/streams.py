@@ -22,7 +22,7 @@ from bot.errors import (
     Transient,
 )
 from bot.live_message.draft import Part, Stream
-from bot.live_message.edits import Edits
+from bot.live_message.edits import FINAL_WAIT_S, Edits
 from bot.live_message.writing import Writing, race
 
 log = logging.getLogger(__name__)
@@ -90,21 +90,17 @@ class Streams:
 
     async def _start(self, part: Part) -> None:
         writing = self._writing
-        seat = writing.stream or writing.pacer.another_stream(writing.team)
-        writing.stream = None
-        if seat is None or not await seat.start():
+        seat = writing.take_stream()
+        if seat is None or not await seat.start() or part not in writing.draft.parts:
             return writing.choose_again()
         content = writing.draft.newest_streamable(part)
         stream = Stream(seat, writing.clock.now(), content.body)
-        try:
-            ts = await self._started(stream)
-        except BaseException:
-            seat.close()
-            raise
-        if ts is None or not await writing.appeared(part, ts, content):
-            seat.close()
+        ts = await self._started(stream)
+        if ts is None:
             return writing.choose_again()
-        part.stream = stream
+        if part in writing.draft.parts:
+            part.stream = stream
+        await writing.appeared(part, ts, content)
 
     async def _started(self, stream: Stream) -> str | None:
         """The ts of a new stream; None if there is none, and will be none for this reply."""
@@ -150,7 +146,8 @@ class Streams:
         assert part.ts is not None
         if not await race(stream.seat.append(), writing.ending.wait()):
             return  # it ended meanwhile: the stop carries the rest
-        if self._must_stop(part):
+        writing.draft.plan()  # what has come meanwhile may belong to the next message
+        if part not in writing.draft.parts or self._must_stop(part):
             return
         content = writing.draft.newest_streamable(part)
         more = content.body.removeprefix(stream.text)
@@ -181,7 +178,8 @@ class Streams:
         rolls = not draft.settled and not stream.in_doubt and self.wait_s(part) <= 0
         if rolls:
             draft.end_here(part)
-        await stream.seat.stop()
+        if not await self._may_stop(part, stream):
+            return
         content = draft.newest(part)
         is_whole = not stream.in_doubt and content.body.startswith(stream.text)
         rest = content.body.removeprefix(stream.text) if is_whole else ""
@@ -208,16 +206,33 @@ class Streams:
                 stream.in_doubt = True
                 return
             is_whole = False
-        if is_whole:
+        goes_on = is_whole and not content.growing
+        self._closed(part, goes_on=goes_on)
+        if goes_on:
             writing.sent(part, content)
-        self._closed(part, goes_on=is_whole and not content.growing)
+
+    async def _may_stop(self, part: Part, stream: Stream) -> bool:
+        """Wait for a stop; False if the end of the reply is better posted anew."""
+        writing = self._writing
+        if not writing.draft.settled:
+            await stream.seat.stop()
+            return True
+        if await race(stream.seat.stop(), writing.clock.sleep(FINAL_WAIT_S)):
+            return True
+        if not writing.draft.post_early(part):
+            await stream.seat.stop()
+            return True
+        logs.event(log, "posted_anew", part=part.number)
+        self._closed(part)
+        return False
 
     def _closed(self, part: Part, *, goes_on: bool = False) -> None:
         """The part is a message like any other now; unless the next one `goes_on` as a stream, all
-        the rest is edited too."""
+        the rest is edited too, if only so that the message gets its mark."""
         if part.stream is not None:
-            part.stream.seat.close()
+            self._writing.close_stream(part.stream.seat)
             part.stream = None
         if not goes_on:
             logs.event(log, "stream_left", part=part.number)
+            part.mark_is_due = True
             self._writing.choose_again()

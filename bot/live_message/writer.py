@@ -109,8 +109,9 @@ class Writer:
     async def _wait_for_change(self) -> None:
         """Until something arrives, or it is time for something that waits."""
         delivery = self._deliveries[self.way]
-        wait_s = min(delivery.wait_s(part) for part in self._draft.parts)
-        if 0 < wait_s < math.inf:
+        waits_s = [delivery.wait_s(part) for part in self._draft.parts]
+        wait_s = min((wait_s for wait_s in waits_s if wait_s > 0), default=math.inf)
+        if wait_s < math.inf:
             await race(self._wake.wait(), self._writing.clock.sleep(wait_s))
         else:
             await self._wake.wait()

@@ -55,8 +55,10 @@ class Writing:
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the draft is settled, or is to be removed."""
     report: Report = field(default_factory=Report)
-    stream: StreamSeat | None = None
+    kept_stream: StreamSeat | None = None
     """Kept for the reply, which is to be started in it."""
+    streams: set[StreamSeat] = field(default_factory=set)
+    """Those that count as open."""
     post_waits_for_text: bool = False
     post_is_booked: bool = False
     rate_limits: int = 0
@@ -102,6 +104,7 @@ class Writing:
         if part.sent is not None and part.sent.body == content.body:
             self.status_due = self.clock.now() + STATUS_SPACING_S
         part.sent, part.written = content, True
+        part.mark_is_due = False
         self.rate_limits = 0
         part.shown = max(part.shown, content.end)
 
@@ -119,15 +122,25 @@ class Writing:
             self.on_unwanted()
         return True
 
+    def take_stream(self) -> StreamSeat | None:
+        """The stream that is kept for the reply, or another one; None if none can be started."""
+        seat = self.kept_stream or self.pacer.another_stream(self.team)
+        self.kept_stream = None
+        if seat is not None:
+            self.streams.add(seat)
+        return seat
+
+    def close_stream(self, seat: StreamSeat) -> None:
+        """The stream is not open any more."""
+        seat.close()
+        self.streams.discard(seat)
+
     def close_streams(self) -> None:
         """Nothing more is written: streams that are still open, or kept, count no more."""
-        if self.stream is not None:
-            self.stream.close()
-            self.stream = None
-        for part in self.draft.parts:
-            if part.stream is not None:
-                part.stream.seat.close()
-                part.stream = None
+        if self.kept_stream is not None:
+            self.kept_stream.close()
+        for seat in self.streams:
+            seat.close()
 
     def rate_limited(self, error: RateLimited) -> None:
         """Slack wants fewer calls. Raises `error` when it says so again and again."""

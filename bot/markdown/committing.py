@@ -39,7 +39,7 @@ def committed(text: str, floor: int, *, prefix: str = "") -> str:
     """`text` as it may be shown for good, when `floor` characters of that are shown already. It
     ends with white space where it can: a text that is appended should not begin with it, since
     Slack may drop it there (github.com/NousResearch/hermes-agent/issues/59010)."""
-    whole, _ = render_apart(text, prefix=prefix, growing=True)
+    whole, _ = render_apart(text, prefix=prefix, growing=True, patient=True)
     return whole[: committable(whole, floor)]
 
 
@@ -57,7 +57,8 @@ def _word(text: str, floor: int) -> int:
     for end in reversed([found.end() for found in _WORD_END.finditer(text, max(0, floor - 1))]):
         if end <= floor:
             break
-        if not is_free(text, end, kept):
+        line = text[text.rfind("\n", 0, end) + 1 : end]
+        if healing.is_half_marker(line) or not is_free(text, end, kept):
             continue
         if end <= begin or not healing.closers(text[begin:end].strip()):
             return end

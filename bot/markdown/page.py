@@ -23,9 +23,11 @@ _DEFINITION = re.compile(r"\[[^\]\[]+\]:")
 
 
 class Page:
-    def __init__(self, text: str, *, growing: bool) -> None:
+    def __init__(self, text: str, *, growing: bool, patient: bool = False) -> None:
+        """With `patient`, a table that is shown as text is held back until all of it is there."""
         self._lines = text.split("\n")
         self._growing = growing
+        self._patient = patient
         self._at = 0
         self._out: list[str] = []
         self._fence: fences.Fence | None = None
@@ -288,7 +290,7 @@ class Page:
         goes_on = self._is_partial(end) and tables.may_be_row(
             _within(self._lines[end], quote), header
         )
-        if rest is rows or rest:
+        if (rest is rows or rest) and not (goes_on and self._patient):
             self._as_text(indent, head, rest, goes_on)
         self._in_text = False
         return not goes_on

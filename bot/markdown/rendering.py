@@ -16,11 +16,14 @@ def render(text: str, *, prefix: str = "", growing: bool = False) -> str:
     return body + closers
 
 
-def render_apart(text: str, *, prefix: str = "", growing: bool = False) -> tuple[str, str]:
-    """What stays whatever follows, and the closers that the next rendering moves."""
+def render_apart(
+    text: str, *, prefix: str = "", growing: bool = False, patient: bool = False
+) -> tuple[str, str]:
+    """What stays whatever follows, and the closers that the next rendering moves. Only the columns
+    of a table that is shown as text may grow wider, unless `patient` holds it back meanwhile."""
     if not text.strip():
         return "", ""
-    page = Page(_begun(prefix, text), growing=growing)
+    page = Page(_begun(prefix, text), growing=growing, patient=patient)
     body = inert.neutralise(page.body)
     return (body, page.closers) if body.strip() else ("", "")
 

@@ -171,11 +171,13 @@ class Budget:
             self._share = min(self._rate(), spent.share)
             self._paused_until = until
 
-    def begin_half_spent(self, as_of: float) -> None:
+    def begin_half_spent(self, as_of: float) -> list[Call]:
         """Nobody knows what was spent: half of it, evenly over the last window."""
         half = self._full_limit // 2
         ages_s = (self._full_window_s * number / half for number in reversed(range(half)))
-        self._sent.extend(Call(as_of - age_s) for age_s in ages_s)
+        guessed = [Call(as_of - age_s) for age_s in ages_s]
+        self._sent.extend(guessed)
+        return guessed
 
     def split(self, processes: int) -> None:
         """From now on no process knows what the others spend, so each has its share of what the

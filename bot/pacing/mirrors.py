@@ -28,6 +28,7 @@ class Mirrors:
         self._budgets: WeakValueDictionary[str, Budget] = WeakValueDictionary()
         self._recalled: Mapping[str, Spent] | None = None
         self._recalled_at: float | None = None
+        self._tells_guesses = False
         self._late: deque[Counted] = deque(maxlen=MOST_LATE)
         self._is_split = False
 
@@ -38,13 +39,17 @@ class Mirrors:
             if self._recalled is not None:
                 budget.replace(self._recalled.get(name, Spent()), self._recalled_at, 0)
             elif window_s >= UNKNOWN_FROM_S:
-                budget.begin_half_spent(self._recalled_at)
+                guessed = budget.begin_half_spent(self._recalled_at)
+                if self._tells_guesses:
+                    self.add_late((budget, call) for call in guessed)
         if self._is_split:
             self._split(budget)
         return budget
 
-    def remember(self, recalled: Mapping[str, Spent] | None) -> None:
-        """What was spent before now; None if nobody knows. For budgets that are added later."""
+    def remember(self, recalled: Mapping[str, Spent] | None, *, tell_guesses: bool) -> None:
+        """What was spent before now; None if nobody knows. For budgets that are added later. With
+        `tell_guesses` what is guessed instead counts for all processes."""
+        self._tells_guesses = tell_guesses
         self._recalled = recalled
         self._recalled_at = self._clock.now()
 

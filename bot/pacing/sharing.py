@@ -93,7 +93,7 @@ class Sharing:
             reason = str(error)
         if recalled is None:
             logs.event(log, "budgets_begin_half_spent", reason=reason)
-        self.mirrors.remember(recalled)
+        self.mirrors.remember(recalled, tell_guesses=self.shared is not None)
 
     async def close(self) -> None:
         """End what is under way; whoever still asks goes by what is known here."""

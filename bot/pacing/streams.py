@@ -98,6 +98,8 @@ class Streams:
         self._open.discard(stream)
 
     def spacing_s(self) -> float:
-        """Seconds between two appends of one reply, if another stream is started now; infinite if
-        none can be."""
-        return self.appends.spacing_s(joining=1) if self.may_start() else math.inf
+        """Seconds between two appends of one reply, if another stream is started now, or until the
+        first of them; infinite if none can be started."""
+        if not self.may_start():
+            return math.inf
+        return max(self.appends.spacing_s(joining=1), self.appends.budget.wait_s())
