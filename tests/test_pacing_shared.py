@@ -552,7 +552,7 @@ def test_posts_of_two_processes_reach_a_channel_a_second_apart(
             await house.clock.sleep(latency_s * 0.5)
             arrived.append(house.clock.now())
             await house.clock.sleep(latency_s * 0.5)
-            pacer.posting(TEAM, CHANNEL)
+            pacer.posted(TEAM, CHANNEL, latency_s)
 
         posting = [start(post(number, *one)) for number, one in enumerate(posts)]
         await house.clock.advance(60)

@@ -109,6 +109,7 @@ class Edits:
         text, built = writing.draft.payload(part, content)
         writing.report.posts += 1
         writing.pacer.posting(writing.team, writing.channel)
+        sent_at = writing.clock.now()
         try:
             ts = await writing.workspace.post(
                 writing.channel,
@@ -120,7 +121,8 @@ class Edits:
         except Doubtful as error:
             ts = await self._posted_after_all(part, error)
         finally:
-            writing.pacer.posting(writing.team, writing.channel)
+            took_s = writing.clock.now() - sent_at
+            writing.pacer.posted(writing.team, writing.channel, took_s)
         await writing.appeared(part, ts, content)
 
     async def _may_post(self, part: Part) -> bool:

@@ -106,13 +106,13 @@ class Budget:
         self._sent.append(call)
         return call
 
-    def sent_only_now(self) -> float:
-        """The newest call was counted when it was planned, but is sent, or has arrived, now. By
-        how many seconds that moves it."""
+    def sent_only_now(self, ago_s: float = 0.0) -> float:
+        """The newest call was counted when it was planned, but is sent now, or has arrived `ago_s`
+        before now. By how many seconds that moves it."""
         if not self._sent:
             return 0.0
-        newest, now = self._sent[-1], self._clock.now()
-        moved_s, newest.at = now - newest.at, now
+        newest, at = self._sent[-1], self._clock.now() - ago_s
+        moved_s, newest.at = at - newest.at, max(at, newest.at)
         return moved_s
 
     def give_back(self, call: Call) -> None:

@@ -222,9 +222,14 @@ class Pacer:
         await self._post_queue(team, channel).take()
 
     def posting(self, team: str, channel: str) -> None:
-        """The post that was taken is sent now, or its answer has come: it arrived at Slack in
-        between, and the next one must arrive a second after it, however the network delays it."""
+        """The post that was taken is sent now."""
         self._sharing.put_off(self._post_queue(team, channel).first_budget)
+
+    def posted(self, team: str, channel: str, took_s: float) -> None:
+        """Its answer has come: it arrived at Slack in between, and the next one must arrive a
+        second after it, however the network delays it."""
+        ago_s = max(0.0, min(took_s / 2, POST_SPACING_S - 1.0))
+        self._sharing.put_off(self._post_queue(team, channel).first_budget, ago_s)
 
     async def delete(self, team: str) -> None:
         """Wait for a deletion of a message: chat.delete is Tier 3."""

@@ -194,9 +194,10 @@ class Sharing:
         budget.pause(seconds)
         self._tell_pause(budget)
 
-    def put_off(self, budget: Budget) -> None:
-        """The newest call was counted when it was planned, but is sent, or has arrived, now."""
-        if budget.sent_only_now() > MOVED_S and self.shared is not None:
+    def put_off(self, budget: Budget, ago_s: float = 0.0) -> None:
+        """The newest call was counted when it was planned, but is sent now, or has arrived `ago_s`
+        before now."""
+        if budget.sent_only_now(ago_s) > MOVED_S and self.shared is not None:
             self._tell(lambda ledger: ledger.put_off([budget.name]))
 
     def _give_back(self, question: Question) -> None:
