@@ -122,6 +122,10 @@ class ClaudeError(BotError):
     sentence = "Claude could not answer this. Please try again in a minute."
     retryable: ClassVar[bool] = False
     """The same request may succeed in a moment."""
+    block: tuple[int, int] | None = None
+    """What it is about, if Claude said so: the number of a message, and of a block in it."""
+    file_id: str | None = None
+    """Of the file in that block."""
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(detail)

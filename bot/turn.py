@@ -104,6 +104,7 @@ class Attachment:
     media_type: str
     data: bytes = field(default=b"", repr=False)
     text: str = field(default="", repr=False)
+    file_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

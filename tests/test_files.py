@@ -16,6 +16,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from docx import Document
+from docx.opc.constants import CONTENT_TYPE, RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 from PIL import Image
 from pptx import Presentation
 from pypdf import PdfWriter
@@ -28,8 +33,8 @@ from bot.files import converter, kinds, worker
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, File
 from bot.serve import Server
-from bot.slack.downloads import Downloads
-from bot.turns.sentences import REJECTED_FILES
+from bot.slack.downloads import Downloads, _is_sign_in
+from bot.turns import attached, less
 from tests.conftest import World
 from tests.test_logs import written
 
@@ -134,12 +139,19 @@ async def test_a_pdf_goes_along_as_it_is(world: World, bot: Server) -> None:
     assert base64.b64decode(document["source"]["data"]) == data
 
 
+async def test_what_stands_before_a_pdf_is_left_out(world: World, bot: Server) -> None:
+    data = pdf(2)
+    await ask_with(world, world.slack.add_file("a.pdf", b"junk\n" * 10 + data, "application/pdf"))
+    assert base64.b64decode(sent(world)[0]["source"]["data"]) == data
+
+
 TEXTS = [
     ("plain.txt", "grün ✓".encode(), "text/plain", "grün ✓"),
     ("of_excel.csv", b"\xef\xbb\xbfa;b\r\n1;2", "text/csv", "a;b\n1;2"),
     ("old.csv", "größe".encode("cp1252"), "text/csv", "größe"),
     ("wide.txt", "hé".encode("utf-16"), "text/plain", "hé"),
     ("code.py", b"print(1)", "text/x-python", "print(1)"),
+    ("is_pdf.py", b"# %PDF-1.7", "text/x-python", "# %PDF-1.7"),
     ("data.json", b"{}", "application/json", "{}"),
     ("Rakefile", b"task", "application/octet-stream", "task"),
     ("page.html", b"<!doctype html><p>x", "text/html", "<!doctype html><p>x"),
@@ -161,6 +173,108 @@ async def test_what_is_words_goes_along_as_text(
     assert "Not read" not in shown
 
 
+def word_file(body: str, *, header: str = "", footnotes: str = "") -> bytes:
+    """A .docx whose body is this XML."""
+    document = Document()
+    main = f"<w:body {nsdecls('w')} {OTHERS}>{body}</w:body>"
+    for element in parse_xml(main):
+        document.element.body.insert(len(document.element.body) - 1, element)
+    if header:
+        document.sections[0].header.paragraphs[0].text = header
+    if footnotes:
+        kind = RELATIONSHIP_TYPE.FOOTNOTES
+        xml = f"<w:footnotes {nsdecls('w')}>{footnotes}</w:footnotes>".encode()
+        part = Part(PackURI("/word/footnotes.xml"), CONTENT_TYPE.WML_FOOTNOTES, xml)
+        document.part.relate_to(part, kind)
+    made = io.BytesIO()
+    document.save(made)
+    return made.getvalue()
+
+
+OTHERS = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" xmlns:v="urn:v"'
+BOX = "<v:box><w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent></v:box>"
+
+
+@pytest.mark.parametrize(
+    ("body", "reads"),
+    [
+        pytest.param(
+            "<w:p><w:r><w:t>a</w:t></w:r><w:ins><w:r><w:t>b</w:t></w:r></w:ins>"
+            "<w:del><w:r><w:delText>c</w:delText></w:r></w:del><w:r><w:tab/><w:t>d</w:t></w:r></w:p>",
+            "ab\td",
+            id="tracked changes",
+        ),
+        pytest.param(
+            "<w:sdt><w:sdtPr><w:alias/></w:sdtPr><w:sdtContent><w:p><w:r><w:t>whole</w:t></w:r>"
+            "</w:p></w:sdtContent></w:sdt><w:p><w:sdt><w:sdtContent><w:r><w:t>part</w:t></w:r>"
+            "</w:sdtContent></w:sdt></w:p>",
+            "whole\npart",
+            id="content controls",
+        ),
+        pytest.param(
+            "<w:p><w:r><w:t>round</w:t></w:r><w:r><mc:AlternateContent><mc:Choice Requires='x'>"
+            f"{BOX}</mc:Choice><mc:Fallback>{BOX}</mc:Fallback></mc:AlternateContent></w:r></w:p>",
+            "round\nboxed",
+            id="text boxes",
+        ),
+        pytest.param(
+            "<w:tbl><w:tblPr/><w:sdt><w:sdtContent><w:tr><w:tc><w:p><w:ins><w:r><w:t>left</w:t></w:r>"
+            "</w:ins></w:p></w:tc><w:tc><w:p/></w:tc></w:tr></w:sdtContent></w:sdt></w:tbl>",
+            "left |",
+            id="rows of a table",
+        ),
+    ],
+)
+def test_no_words_of_a_word_file_are_lost(body: str, reads: str) -> None:
+    assert worker.word(word_file(body))[1].decode() == reads
+
+
+def test_headers_and_notes_of_a_word_file_are_read() -> None:
+    note = "<w:p><w:r><w:t>{}</w:t></w:r></w:p>"
+    data = word_file(
+        note.format("body"),
+        header="Draft",
+        footnotes=f'<w:footnote w:id="-1" w:type="separator">{note.format("---")}</w:footnote>'
+        f'<w:footnote w:id="1">{note.format("see below")}</w:footnote>',
+    )
+    assert worker.word(data)[1].decode() == "body\n[Header] Draft\n[Footnote] see below"
+
+
+def workbook(*sheets: tuple[str, dict[tuple[int, int], str]]) -> bytes:
+    """An .xlsx with sheets of these names and cells."""
+    made = io.BytesIO()
+    with Workbook(made, {"in_memory": True}) as book:
+        for name, cells in sheets:
+            sheet = book.add_worksheet(name)
+            for (row, column), value in cells.items():
+                sheet.write(row, column, value)
+    return made.getvalue()
+
+
+FAR = {(0, 0): "near", (9_999, 9_999): "far"}
+
+
+async def test_a_sheet_that_is_too_large_spoils_no_other(world: World, bot: Server) -> None:
+    both = workbook(("Far", FAR), ("Good", {(1, 2): "words"}))
+    shown = await ask_with(
+        world,
+        world.slack.add_file("both.xlsx", both),
+        world.slack.add_file("far.xlsx", workbook(("Far", FAR))),
+    )
+    too_large = "## Far\n[… this sheet is too large to be read …]"
+    assert documents(world) == {"both.xlsx": f"{too_large}\n## Good\nwords"}
+    assert "Read without the sheets that are too large: both.xlsx." in shown
+    assert f"Not read: far.xlsx ({converter.TOO_LARGE})." in shown
+
+
+async def test_tables_that_break_the_worker_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_place(tmp_path, monkeypatch, "import os; os.abort()")
+    with pytest.raises(FileUnread, match=converter.TOO_LARGE):
+        await converter.Converter().convert("excel", b"x")
+
+
 async def test_large_images_are_made_smaller(world: World, bot: Server) -> None:
     jpeg = image("JPEG", (3_000, 1_500))
     await ask_with(
@@ -180,6 +294,26 @@ def test_what_claude_would_make_smaller_is_made_smaller_before(size: tuple[int, 
     assert max(wide, high) <= worker.LONG_EDGE
     assert -(-wide // 28) * -(-high // 28) <= worker.IMAGE_TOKENS
     assert (wide, high) == size or max(wide, high) > 1_500
+
+
+@pytest.mark.parametrize(
+    ("size", "sent_size"), [((40, 30), (40, 30)), ((2_600, 1_300), (2_576, 1_288))]
+)
+async def test_a_jpeg_of_several_pictures_is_a_jpeg(
+    size: tuple[int, int], sent_size: tuple[int, int]
+) -> None:
+    two = image("MPO", size, save_all=True, append_images=[Image.new("RGB", size, "red")])
+    assert Image.open(io.BytesIO(two)).format == "MPO"
+    about, content = await converter.Converter().convert("image", two)
+    assert about["media_type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(content)).size == sent_size
+
+
+def test_sixteen_bits_of_grey_stay_grey() -> None:
+    made = io.BytesIO()
+    Image.new("I;16", (3_000, 10), 0x4000).save(made, "PNG")
+    _, content = worker.image(made.getvalue())
+    assert Image.open(io.BytesIO(content)).convert("L").getpixel((5, 5)) == 0x40
 
 
 async def test_a_long_text_is_cut_and_that_is_said(world: World, bot: Server) -> None:
@@ -237,6 +371,13 @@ async def test_a_mention_without_files_costs_no_read(world: World, bot: Server) 
     assert world.slack.count("conversations.history") == 0
 
 
+@pytest.fixture
+def hasty_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin that does not come is not waited for."""
+    monkeypatch.setattr(attached, "TWIN_TIMEOUT_S", 0.02)
+
+
+@pytest.mark.usefixtures("hasty_twin")
 async def test_a_mention_whose_twin_does_not_come_is_read_once(world: World, bot: Server) -> None:
     bodies = await mention(world, "look", world.slack.add_file("a.txt", b"hello"))
     await world.slack.deliver(bodies["app_mention"])
@@ -245,6 +386,7 @@ async def test_a_mention_whose_twin_does_not_come_is_read_once(world: World, bot
     assert world.slack.count("conversations.replies") == 1
 
 
+@pytest.mark.usefixtures("hasty_twin")
 @pytest.mark.parametrize("text", ["look", ""])
 async def test_in_a_thread_a_mention_finds_its_files_there(
     world: World, bot: Server, text: str
@@ -258,6 +400,7 @@ async def test_in_a_thread_a_mention_finds_its_files_there(
     assert world.slack.count("conversations.replies") == 1
 
 
+@pytest.mark.usefixtures("hasty_twin")
 async def test_files_that_cannot_be_known_of_are_mentioned(world: World, bot: Server) -> None:
     bodies = await mention(world, "look", world.slack.add_file("a.txt", b"hello"))
     world.slack.fault(Fault(method="conversations.replies", kind="error", error="not_in_channel"))
@@ -286,6 +429,31 @@ async def test_the_next_question_begins_with_what_was_cached(world: World, bot: 
     *cached, aside = first
     assert cached[-1].pop("cache_control") and "From the bot" in aside["text"]
     assert second == cached
+
+
+async def test_a_file_that_is_shared_again_goes_along_once(world: World, bot: Server) -> None:
+    file = world.slack.add_file("a.txt", b"one")
+    root = await world.slack.say(world.bob, world.general, "see", files=[file])
+    world.claude.script(Reply(text="I see.", keep=True))
+    await world.ask("what?", thread_ts=root)
+    await world.idle()
+    await world.slack.say(world.ada, world.general, "<@U0BOT>", thread_ts=root, files=[file])
+    await world.idle()
+    assert world.replies(root)[-1].shown.startswith("I see.")
+    first, _, last = world.claude.requests[-1].body["messages"]
+    assert [block["title"] for block in first["content"] if "title" in block] == ["a.txt"]
+    assert [block["type"] for block in last["content"]] == ["text", "text"]
+    assert "[Attached: a.txt]" in last["content"][0]["text"]
+
+
+async def test_a_new_topic_that_is_a_file_is_remembered(world: World, bot: Server) -> None:
+    said = ["old words", "new topic", "see page 2"]
+    world.slack.backfill(world.dm, [(world.ada, text) for text in said], step_s=60)
+    topic = world.slack.messages(world.dm)[1]
+    topic.files = [described_file(world, world.slack.add_file("a.txt", b"one"))]
+    await ask_with(world)
+    assert documents(world) == {"a.txt": "one"}
+    assert sent(world)[-1]["text"].startswith("new topic\n[Attached: a.txt]\n\nsee page 2")
 
 
 async def test_a_file_of_a_shared_message_is_read(world: World, bot: Server) -> None:
@@ -555,6 +723,24 @@ async def test_a_sign_in_page_is_not_taken_for_the_file(world: World) -> None:
     assert "Not read: a.txt, b.html (Slack does not let me read it)." in shown
 
 
+@pytest.mark.parametrize(
+    ("content", "is_sign_in"),
+    [
+        pytest.param(b"<!DOCTYPE html><p>", True, id="a page"),
+        pytest.param(b"\xef\xbb\xbf \n<html lang=en>", True, id="with a byte order mark"),
+        pytest.param(b"<!-- -- > \n --><!doctype html>", True, id="below a comment"),
+        pytest.param(b'<?xml version="1.0"?>\n<html>', True, id="of XHTML"),
+        pytest.param(b"see <!doctype html>", False, id="words about a page"),
+        pytest.param(b"<htmlish>", False, id="something else"),
+        pytest.param(b"<!-- " * 2_000, False, id="comments without an end"),
+        pytest.param(b"<!---->" * 1_000, False, id="many comments"),
+    ],
+)
+def test_a_page_instead_of_a_text_is_a_sign_in_page(content: bytes, is_sign_in: bool) -> None:
+    file = {"mimetype": "text/plain", "size": len(content)}
+    assert _is_sign_in(bytearray(content), file) is is_sign_in
+
+
 # --- the worker -------------------------------------------------------------------------------
 
 
@@ -562,7 +748,7 @@ async def test_decompression_bombs_harm_nobody(world: World, bot: Server) -> Non
     shown = await ask_with(
         world,
         world.slack.add_file("zip.docx", zip_bomb()),
-        world.slack.add_file("bomb.png", image("PNG", (9_000, 9_000), "1"), "image/png"),
+        world.slack.add_file("bomb.png", image("PNG", (4_100, 4_000), "1"), "image/png"),
         world.slack.add_file("good.png", image(), "image/png"),
     )
     assert "zip.docx (it unpacks to too much)" in shown
@@ -658,10 +844,14 @@ async def test_a_worker_gets_no_environment_and_little_memory(
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, "invalid_request_error"), (413, "request_too_large")]
+    ("status", "error", "reason"),
+    [
+        (400, "invalid_request_error", less.NOT_ACCEPTED),
+        (413, "request_too_large", files.TOO_MUCH),
+    ],
 )
 async def test_a_request_that_is_refused_with_files_is_made_without_them(
-    world: World, bot: Server, status: int, error: str
+    world: World, bot: Server, status: int, error: str, reason: str
 ) -> None:
     refused = Reply(status=status, error_type=error)
     world.claude.script(refused, Reply(text="Fine."))
@@ -669,9 +859,88 @@ async def test_a_request_that_is_refused_with_files_is_made_without_them(
     await world.slack.say(world.ada, world.dm, "and?", files=[file])
     await world.idle()
     shown = world.replies(channel=world.dm)[-1].shown
-    assert shown.startswith("Fine.") and REJECTED_FILES in shown
+    assert shown.startswith("Fine.") and f"Not read: a.pdf ({reason})." in shown
     (text,) = sent(world)
     assert text["text"] == "and?\n[Attached, but not readable: a.pdf]"
+
+
+def refuse(world: World, name: str, *, says_which: bool) -> None:
+    """Have Claude not accept a request with the file of that name."""
+
+    def stands_at(body: dict[str, Any], number: int) -> bool:
+        content = body["messages"][0]["content"]
+        blocks = content if isinstance(content, list) else []
+        return number < len(blocks) and blocks[number].get("title") == name
+
+    for number in range(6):
+        where = f"messages.0.content.{number}.document.source: " if says_which else ""
+        world.claude.script(
+            Reply(
+                status=400,
+                error_message=f"{where}Could not process the document.",
+                when=lambda body, number=number: stands_at(body, number),
+                keep=True,
+            )
+        )
+    world.claude.script(Reply(text="I see.", keep=True))
+
+
+async def asked_about(world: World, *names: str, thread_ts: str | None = None) -> tuple[str, str]:
+    """Ada asks about files of these names: the thread, and what the reply shows."""
+    shared = [world.slack.add_file(name, b"words") for name in names]
+    ts = await world.slack.say(
+        world.ada, world.general, "<@U0BOT> ?", thread_ts=thread_ts, files=list(shared)
+    )
+    await world.idle()
+    return thread_ts or ts, world.replies(thread_ts or ts)[-1].shown
+
+
+async def test_only_the_file_that_claude_names_is_left_out_from_then_on(
+    world: World, bot: Server
+) -> None:
+    refuse(world, "bad.txt", says_which=True)
+    root, shown = await asked_about(world, "a.txt", "bad.txt", "b.txt")
+    assert f"Not read: bad.txt ({less.NOT_ACCEPTED})." in shown
+    assert documents(world).keys() == {"a.txt", "b.txt"}
+    assert len(world.claude.requests) == 2
+    _, shown = await asked_about(world, "c.txt", thread_ts=root)
+    assert f"Not read: bad.txt ({less.NOT_ACCEPTED})." in shown
+    first, *_, last = world.claude.requests[-1].body["messages"]
+    assert [one["title"] for one in first["content"][:-1]] == ["a.txt", "b.txt"]
+    assert last["content"][0]["title"] == "c.txt"
+    assert len(world.claude.requests) == 3, "what was refused is not tried again"
+
+
+@pytest.mark.parametrize(
+    ("older", "asked", "requests"),
+    [
+        pytest.param("bad.txt", "good.txt", 2, id="an earlier one"),
+        pytest.param("good.txt", "bad.txt", 3, id="the one asked about"),
+    ],
+)
+async def test_of_several_files_the_one_that_is_refused_is_found(
+    world: World, bot: Server, older: str, asked: str, requests: int
+) -> None:
+    refuse(world, "bad.txt", says_which=False)
+    file = world.slack.add_file(older, b"words")
+    root = await world.slack.say(world.bob, world.general, "see this", files=[file])
+    _, shown = await asked_about(world, asked, thread_ts=root)
+    assert shown.startswith("I see.") and "bad.txt" in shown.partition("Not read: ")[2]
+    assert len(world.claude.requests) == requests
+    _, shown = await asked_about(world, thread_ts=root)
+    assert len(world.claude.requests) == requests + 1
+    content = world.claude.requests[-1].body["messages"][0]["content"]
+    assert [block["title"] for block in content if "title" in block] == ["good.txt"]
+    assert "bad.txt (Claude did not accept" in shown
+
+
+async def test_files_are_not_blamed_for_what_is_refused_without_them_too(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(*[Reply(status=400)] * 2, Reply(text="I see.", keep=True))
+    root, _ = await asked_about(world, "a.txt")
+    _, shown = await asked_about(world, thread_ts=root)
+    assert "Not read" not in shown
 
 
 async def test_logs_hold_neither_names_nor_content(

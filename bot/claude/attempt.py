@@ -75,7 +75,7 @@ async def streamed(
     except (*BROKEN, ClaudeError) as error:
         if protocol is not None and protocol.stop_reason is not None:
             return Ended(protocol.stop_reason, protocol.model)  # the text was whole by then
-        raise _named(error, protocol, report) from error
+        raise _named(error, protocol, report, request) from error
     finally:
         if protocol is not None:
             _book(report, protocol.model, protocol.usage())
@@ -112,15 +112,20 @@ async def in_one_piece(
     return Ended(stop_reason, message.model or model)
 
 
-def _named(error: Exception, protocol: Protocol | None, report: StreamReport) -> ClaudeError:
-    """The error of ours, with the request id where there is one; noted as damage."""
+def _named(
+    error: Exception, protocol: Protocol | None, report: StreamReport, request: Request
+) -> ClaudeError:
+    """The error of ours, with the request id where there is one, noted as damage; and with the
+    file that it is about."""
     ours = error if isinstance(error, ClaudeError) else translate(error)
     detail = str(ours)
     request_id = protocol.request_id if protocol is not None else None
     if protocol is not None and "request_id=" not in detail:
         detail = f"{detail} request_id={request_id}"
         report.damages.append(str(ours))
-    return type(ours)(detail, retry_after_s=ours.retry_after_s)
+    named = type(ours)(detail, retry_after_s=ours.retry_after_s)
+    named.file_id = request.file_at(*ours.block) if ours.block is not None else None
+    return named
 
 
 def _book(report: StreamReport, model: str, usage: Usage) -> None:

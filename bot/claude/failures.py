@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -49,6 +50,7 @@ _BY_STATUS: Final[dict[int, type[ClaudeError]]] = {
 }
 SPEND_LIMIT: Final = "enforced_spend_limit_reached"
 DAY_S: Final = 86_400.0
+_BLOCK = re.compile(r"messages\.(\d{1,6})\.content\.(\d{1,6})\b")
 
 
 def translate(error: Exception) -> ClaudeError:
@@ -56,7 +58,9 @@ def translate(error: Exception) -> ClaudeError:
     if isinstance(error, anthropic.APIStatusError):
         detail = f"{error.status_code} {error.type or ''} request_id={error.request_id}"
         kind = _kind(error.type, error.error_code, error.api_message, error.status_code)
-        return kind(detail, retry_after_s=retry_after_s(error.response.headers))
+        found = kind(detail, retry_after_s=retry_after_s(error.response.headers))
+        found.block = _block(error.api_message)
+        return found
     if isinstance(error, anthropic.APIConnectionError):
         cause = type(error.__cause__).__name__ if error.__cause__ else ""
         return ClaudeUnreachable(f"{type(error).__name__} {cause}".strip())
@@ -96,6 +100,12 @@ def _of_invalid_request(message: str) -> type[ClaudeError]:
     if "prompt is too long" in message:
         return ConversationTooLong
     return ClaudeOutOfCredit if "usage limits" in message else ClaudeRejected
+
+
+def _block(message: str | None) -> tuple[int, int] | None:
+    """The block that a message like "messages.0.content.1.image.source: …" complains about."""
+    named = _BLOCK.match(message or "")
+    return (int(named[1]), int(named[2])) if named else None
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

@@ -63,6 +63,14 @@ class Request:
         turns = [Message("assistant", partial.rstrip()), Message("user", GO_ON)]
         return replace(self, messages=[*self.messages, *turns])
 
+    def file_at(self, message: int, block: int) -> str | None:
+        """The id of the file that this block of this message holds."""
+        if message >= len(self.messages):
+            return None
+        attachments = self.messages[message].attachments
+        holders = [one for one in attachments for _ in _blocks(one)]
+        return (holders[block].file_id or None) if block < len(holders) else None
+
     def limited_to(self, max_tokens: int) -> Request:
         """The same, for a reply of at most `max_tokens`."""
         return replace(self, max_tokens=min(self.max_tokens, max_tokens))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -71,9 +71,11 @@ class Conversation:
     """Questions (without text) whose reply in the thread was begun and never ended."""
     asks_something: bool
     """With words, files, what was shared with it or, in a thread, by what stands above."""
-    less: Callable[[bool, bool], Awaitable[list[Message]]]
-    """The messages with half of the conversation, or without files, or both: for when Claude does
-    not take all of it."""
+    asked_files: frozenset[str]
+    """The ids of those that came with the question and were read."""
+    less: Callable[[bool, Mapping[str, str]], Awaitable[list[Message]]]
+    """The messages with half of the conversation, or without the files of these ids for the reasons
+    given, which the notes then tell: for when Claude does not take all of it."""
 
 
 class Conversations:
@@ -99,6 +101,10 @@ class Conversations:
     async def close(self) -> None:
         """Let go of the look-ups under way."""
         await self._names.close()
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Do not read the files of these ids again, for the reasons given."""
+        self._files.refuse(reasons)
 
     def newest(self, text: str) -> str:
         """The end of `text`, if it is longer than half of what may go along."""
@@ -126,24 +132,27 @@ class Conversations:
                     unasked=[line.files for line in kept.lines] if material.is_background else [],
                 ),
             )
+        of_thread = [*notes]
         notes += reading.notes
 
-        async def less(halved: bool, without_files: bool) -> list[Message]:
+        async def less(halved: bool, unread: Mapping[str, str]) -> list[Message]:
             most = min(self._context_tokens, material.size) // 2
             lines = material.within(most) if halved else kept
-            files = reading.unseen() if without_files else reading
-            return await compose(lines, material, named, files)
+            rest = reading.without(unread)
+            notes[:] = [*of_thread, *rest.notes]
+            return await compose(lines, material, named, rest)
 
         messages = await compose(kept, material, named, reading)
         in_thread = question.thread_ts not in (None, question.ts)
+        ids = frozenset(str(file.get("id")) for file in material.files)
+        asked_files = ids & reading.attachments.keys()
         return Conversation(
             messages,
             notes,
             unsettled(workspace, history.messages, question),
             asks_something=material.says_something
-            or (
-                bool(messages[-1].attachments) if material.files else in_thread and bool(kept.lines)
-            ),
+            or bool(asked_files if material.files else in_thread and kept.lines),
+            asked_files=asked_files,
             less=less,
         )
 
@@ -242,6 +251,7 @@ class Conversations:
             if question.thread_ts is None and later - at > self._dm_gap_s:
                 break
             if not line.own and is_new_start(line.text, identity.bot_user_id):
+                kept += [line] if line.files else []  # it was answered: the new topic is the file
                 break
             kept.append(line)
             later = at

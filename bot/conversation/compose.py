@@ -20,7 +20,7 @@ from bot.conversation.pieces import in_pieces
 from bot.conversation.text import Card, guarded, plain_text, quoted
 from bot.files import Reading
 from bot.slack import Identity, Person, SlackFile
-from bot.turn import Message, Question
+from bot.turn import Attachment, Message, Question
 
 MARKING: Final = (
     "How this conversation is marked. A message of a person may begin with [name, time] and one of "
@@ -183,6 +183,7 @@ class _Writer:
     ) -> None:
         self._material = material
         self._reading = reading
+        self._attached: set[str] = set()
         self._labels = _labels(people)
         speakers = {line.speaker for line in kept.lines if not line.own and line.bot_name is None}
         speakers.add(material.question.user)
@@ -200,7 +201,15 @@ class _Writer:
             text = f"[{name}, {self._time(line.ts)}] {text}".rstrip()
         cards = [f"[{card.mark}:]\n{quoted(self._plain(card.text))}" for card in line.cards]
         text = "\n".join([text, *cards, *self._reading.named(line.files)]).strip()
-        return Message("user", text, attachments=self._reading.of(line.files))
+        return Message("user", text, attachments=self._new(line.files))
+
+    def _new(self, files: Sequence[SlackFile]) -> tuple[Attachment, ...]:
+        """Where a file is shared again it is only named: it stands where it was shared first, and
+        stays there in the next question's request."""
+        found = self._reading.of(files)
+        new = tuple(one for one in found if one.file_id not in self._attached)
+        self._attached.update(one.file_id for one in new)
+        return new
 
     def _plain(self, text: str) -> str:
         bot = self._material.identity.bot_user_id

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from bot import logs
@@ -34,6 +34,8 @@ FETCHING: Final = 4
 HELD_BYTES: Final = 100_000_000
 """Of all replies that are under way: each keeps its files until it ends, for another attempt."""
 READ_TIMEOUT_S: Final = 60.0
+REFUSED: Final = 1_000
+"""Files that Claude did not accept: so many are remembered."""
 NAMED: Final = 10
 """More than so many files that were not read are only counted."""
 
@@ -76,6 +78,8 @@ class Reading:
     """Names of those that nobody asked about, by the id of the file."""
     cut: list[str] = field(default_factory=list)
     """The names of those of which only the beginning was read."""
+    without_sheets: list[str] = field(default_factory=list)
+    """The names of those that have sheets that are too large."""
 
     def of(self, files: Iterable[SlackFile]) -> tuple[Attachment, ...]:
         """The attachments of one message, in its order."""
@@ -92,10 +96,14 @@ class Reading:
         told = [("Attached", read), ("Attached, but not readable", unread)]
         return [f"[{words}: {', '.join(names[:NAMED])}]" for words, names in told if names]
 
-    def unseen(self) -> Reading:
-        """The same for a Claude that gets none of them."""
-        names = {one: (attachment.name, "") for one, attachment in self.attachments.items()}
-        return Reading(unread=names | self.unread, unasked=self.unasked)
+    def without(self, reasons: Mapping[str, str]) -> Reading:
+        """The same for a Claude that does not get the files of these ids, for the reasons given."""
+        gone = {one: self.attachments[one].name for one in reasons if one in self.attachments}
+        left = {one: kept for one, kept in self.attachments.items() if one not in gone}
+        unread = {one: (name, reasons[one]) for one, name in gone.items()}
+        cut = [name for name in self.cut if name not in gone.values()]
+        sheets = [name for name in self.without_sheets if name not in gone.values()]
+        return Reading(left, self.unread | unread, self.unasked, cut, sheets)
 
     @property
     def notes(self) -> list[str]:
@@ -109,6 +117,9 @@ class Reading:
         notes = [f"Not read: {'; '.join(told)}."] if told else []
         if self.cut:
             notes.append(f"Read only to {FILE_CHARACTERS:,} characters: {', '.join(self.cut)}.")
+        if self.without_sheets:
+            names = ", ".join(self.without_sheets)
+            notes.append(f"Read without the sheets that are too large: {names}.")
         return notes
 
 
@@ -136,6 +147,7 @@ class _Content:
     attachment: Attachment
     pages: int = 0
     is_cut: bool = False
+    lacks_sheets: bool = False
 
 
 class Files:
@@ -146,10 +158,25 @@ class Files:
         self._converter = Converter()
         self._fetching = asyncio.Semaphore(FETCHING)
         self._held_bytes = 0
+        self._refused: dict[str, str] = {}
+
+    def refuse(self, reasons: Mapping[str, str]) -> None:
+        """Do not read the files of these ids again, for the reasons given."""
+        self._refused |= reasons
+        while len(self._refused) > REFUSED:
+            del self._refused[next(iter(self._refused))]
+
+    def _refusal(self, file_id: str, file: SlackFile) -> str | None:
+        """Why the file is not even asked for; such ones do not count."""
+        return self._refused.get(file_id) or _refusal(file)
 
     def named(self, messages: Sequence[Sequence[SlackFile]]) -> str | None:
         """What to show while the files of `messages` are read; None if there are none to read."""
-        names = [kinds.name_of(file) for file in _by_id(messages).values() if not _refusal(file)]
+        names = [
+            kinds.name_of(file)
+            for file_id, file in _by_id(messages).items()
+            if not self._refusal(file_id, file)
+        ]
         if not names:
             return None
         others = min(len(names), FILES) - 1
@@ -171,7 +198,7 @@ class Files:
         reading, room = Reading(), _Room()
         waiting: list[tuple[str, SlackFile]] = []
         for file_id, file in newest.items():
-            reason = _refusal(file) or (TOO_MANY if len(waiting) >= FILES else None)
+            reason = self._refusal(file_id, file) or (TOO_MANY if len(waiting) >= FILES else None)
             if reason is None:
                 waiting.append((file_id, file))
             else:
@@ -227,6 +254,7 @@ class Files:
             return UNREADABLE
 
     async def _content(self, workspace: Workspace, file: SlackFile) -> _Content:
+        file_id = str(file.get("id"))
         file = await self._described(workspace, file)
         promised = kinds.said(file)
         data = await workspace.download(file, FILE_BYTES)
@@ -234,16 +262,20 @@ class Files:
         name = kinds.name_of(file)
         if kind == "text":
             text, is_cut = kinds.decode(data, promised, FILE_CHARACTERS)
-            return _text(name, text, is_cut)
+            return _text(name, text, is_cut, file_id)
         about, content = await self._converter.convert(kind, data)
         if kind == "image":
-            return _Content(Attachment("image", name, str(about.get("media_type")), content))
+            media_type = about.get("media_type")
+            if media_type not in kinds.IMAGE_TYPES:
+                raise FileUnread(kinds.DAMAGED)
+            return _Content(Attachment("image", name, media_type, content, file_id=file_id))
         if kind == "pdf":
             pages = about.get("pages")
-            attachment = Attachment("pdf", name, "application/pdf", content)
+            attachment = Attachment("pdf", name, "application/pdf", content, file_id=file_id)
             return _Content(attachment, pages if isinstance(pages, int) else SENT_PAGES)
         text = kinds.clean(content.decode("utf-8", "replace"))[:FILE_CHARACTERS]
-        return _text(name, text, bool(about.get("cut")))
+        read = _text(name, text, bool(about.get("cut")), file_id)
+        return replace(read, lacks_sheets=bool(about.get("without_sheets")))
 
     async def _described(self, workspace: Workspace, file: SlackFile) -> SlackFile:
         """The file with its description: from another organisation (Slack Connect) only the id
@@ -274,7 +306,7 @@ def _needs_look(file: SlackFile) -> bool:
 
 
 def _refusal(file: SlackFile) -> str | None:
-    """Why the file is not even asked for; such ones do not count."""
+    """What Slack's description says against reading the file."""
     if _needs_look(file):
         return None
     try:
@@ -294,9 +326,12 @@ def _place(reading: Reading, room: _Room, file_id: str, name: str, content: _Con
         reading.attachments[file_id] = content.attachment
         if content.is_cut:
             reading.cut.append(name)
+        if content.lacks_sheets:
+            reading.without_sheets.append(name)
 
 
-def _text(name: str, text: str, is_cut: bool) -> _Content:
+def _text(name: str, text: str, is_cut: bool, file_id: str) -> _Content:
     if is_cut:
         text += f"\n[… cut after {FILE_CHARACTERS:,} characters …]"
-    return _Content(Attachment("text", name, "text/plain", text=text), is_cut=is_cut)
+    attachment = Attachment("text", name, "text/plain", text=text, file_id=file_id)
+    return _Content(attachment, is_cut=is_cut)

@@ -25,6 +25,7 @@ RESULT_BYTES: Final = 21_000_000
 REASON_CHARACTERS: Final = 100
 
 TOO_SLOW: Final = "it took too long to read"
+TOO_LARGE: Final = "its tables are too large"
 DAMAGED: Final = "it is damaged or not what its name says"
 
 
@@ -102,7 +103,9 @@ def _read(
         told = None
     if not isinstance(told, dict):
         logs.warning(log, "file_worker_failed", kind=kind, status=status)
-        raise FileUnread(DAMAGED)
+        # How the library for tables ends when it gets no more memory.
+        is_too_large = kind == "excel" and status == -signal.SIGABRT
+        raise FileUnread(TOO_LARGE if is_too_large else DAMAGED)
     if "reason" in told:
         raise FileUnread(str(told["reason"])[:REASON_CHARACTERS])
     return told, data if told.get("as_it_is") else content

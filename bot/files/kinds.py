@@ -21,6 +21,8 @@ UNKNOWN_BYTES: Final = 1_000_000
 """A file of a type that says nothing may be text, if it is not larger."""
 
 IMAGES: Final = frozenset({"png", "jpg", "jpeg", "gif", "webp"})
+IMAGE_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""Those that Claude takes."""
 OFFICE: Final[Mapping[str, Kind]] = {
     **dict.fromkeys(("docx", "docm", "dotx"), "word"),
     **dict.fromkeys(("xlsx", "xlsm", "xlsb", "xls", "ods"), "excel"),
@@ -91,7 +93,7 @@ def found(data: bytes, promised: Kind) -> Kind:
         raise FileUnread("it is empty")
     if data.startswith(IMAGE_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         return "image"
-    if b"%PDF-" in data[:1_024]:
+    if data.startswith(b"%PDF-") or (promised == "pdf" and b"%PDF-" in data[:1_024]):
         return "pdf"
     if data.startswith(b"PK\x03\x04"):
         if promised in ("word", "excel", "powerpoint"):

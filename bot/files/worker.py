@@ -9,14 +9,17 @@ library is loaded only for its kind of file.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import math
+import posixpath
+import re
 import resource
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 MEMORY_BYTES: Final = 256 * 1024 * 1024
 """Of address space. Python and a library take 50 to 100 MB; an image of 16 megapixels with
@@ -36,8 +39,22 @@ CHARACTERS: Final = 100_000
 UNPACKED_BYTES: Final = 200_000_000
 """Of an Office file, which is a zip archive."""
 CELLS: Final = 1_000_000
+WORKBOOK: Final = frozenset({"xl/workbook.xml", "xl/_rels/workbook.xml.rels"})
+CELL: Final = re.compile(rb"""\sr=["']([A-Z]{0,3})([0-9]{1,7})["']""")
+"""Where a cell, or a row, of a sheet is."""
+
+WORD_SIGNS: Final = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+WORD_UNSAID: Final = frozenset(
+    {"", "del", "moveFrom", "pPr", "rPr", "tblPr", "trPr", "tcPr", "sdtPr", "sectPr", "Fallback"}
+)
+"""What holds no words of the document: deleted, moved away, properties, what older programs show
+instead of a text box."""
 
 FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
+MEDIA_TYPES: Final = {
+    **{name: f"image/{name.lower()}" for name in FORMATS},
+    "MPO": "image/jpeg",  # a JPEG with more pictures after the first, as many telephones make them
+}
 
 Result = tuple[dict[str, Any], bytes]
 """What is known of the content, and the content; none where the file is good `as_it_is`."""
@@ -57,24 +74,27 @@ def image(data: bytes) -> Result:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         raise Refused("this kind of image cannot be read") from error
-    kind = str(opened.format)
+    media_type = MEDIA_TYPES[str(opened.format)]
     wide, high = fitting(*opened.size)
     as_it_is = (wide, high) == opened.size and len(data) <= IMAGE_BYTES
-    if kind == "JPEG":
+    if media_type == "image/jpeg":
         opened.draft("RGB", (wide, high))  # decodes large ones at a half, a quarter, an eighth
     if opened.size[0] * opened.size[1] > PIXELS:
         raise Refused(f"more than {PIXELS // 1_000_000} megapixels")
     opened.load()
     if as_it_is:
-        return {"media_type": f"image/{kind.lower()}", "as_it_is": True}, b""
-    has_alpha = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
+        return {"media_type": media_type, "as_it_is": True}, b""
     small: Image.Image = opened
-    if opened.mode not in ("L", "RGB", "RGBA"):
-        small = opened.convert("RGBA" if has_alpha else "RGB")
+    if opened.mode.startswith("I"):  # 16 bits of grey, of which convert() would keep the lower 8
+        small = opened.point(lambda grey: grey * (1 / 256)).convert("L")
+        small.info.pop("transparency", None)  # one of the 65,536 shades
+    has_alpha = small.mode in ("LA", "PA", "RGBA") or "transparency" in small.info
+    if small.mode not in ("L", "RGB", "RGBA"):
+        small = small.convert("RGBA" if has_alpha else "RGB")
     small.thumbnail((wide, high), Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = ImageOps.exif_transpose(small.convert("RGBA" if has_alpha else "RGB"))
     written = io.BytesIO()
-    if kind != "JPEG":  # a screenshot, perhaps: letters stay sharp
+    if media_type != "image/jpeg":  # a screenshot, perhaps: letters stay sharp
         small.save(written, "PNG")
         if written.tell() <= IMAGE_BYTES:
             return {"media_type": "image/png"}, written.getvalue()
@@ -99,9 +119,11 @@ def fitting(wide: int, high: int) -> tuple[int, int]:
 
 
 def pdf(data: bytes) -> Result:
-    """The PDF as it is, counted: Claude reads the pages itself."""
+    """The PDF, counted: Claude reads the pages itself, but takes nothing that stands before it."""
     from pypdf import PdfReader
 
+    begins_at = max(0, data.find(b"%PDF-"))
+    data = data[begins_at:]
     reader = PdfReader(io.BytesIO(data))
     if reader.is_encrypted:
         raise Refused("it is protected by a password")
@@ -110,53 +132,200 @@ def pdf(data: bytes) -> Result:
         raise Refused(f"{pages} pages, and I read at most {PAGES}")
     if pages == 0:
         raise Refused("it is empty")
-    return {"media_type": "application/pdf", "as_it_is": True, "pages": pages}, b""
+    about = {"media_type": "application/pdf", "as_it_is": begins_at == 0, "pages": pages}
+    return about, data if begins_at else b""
 
 
 def word(data: bytes) -> Result:
-    """Paragraphs, headings and tables of a .docx, in order."""
+    """What a .docx says, in order: paragraphs, headings and tables, with what was inserted and
+    without what was deleted; then its headers, footers and notes."""
     from docx import Document
-    from docx.table import Table
+    from docx.oxml import parse_xml
 
     check_archive(data, "word/")
+    document = Document(io.BytesIO(data))
+    headings = {
+        f"{style.style_id}": "#" * int(level)
+        for style in document.styles
+        if (level := (style.name or "").removeprefix("Heading ")) in list("123456")
+    }
 
     def lines() -> Iterator[str]:
-        for part in Document(io.BytesIO(data)).iter_inner_content():
-            if isinstance(part, Table):
-                yield from (row_of(cell.text for cell in row.cells) for row in part.rows)
-                yield ""
-                continue
-            style = part.style.name if part.style is not None else ""
-            level = (style or "").removeprefix("Heading ")
-            yield f"{'#' * int(level)} {part.text}" if level in "123456" and level else part.text
+        yield from word_blocks(document.element.body, headings)
+        said: set[str] = set()
+        for kind in ("header", "footer", "footnotes", "endnotes"):
+            for relation in document.part.rels.values():
+                if relation.is_external or relation.reltype.rpartition("/")[2] != kind:
+                    continue
+                found = parse_xml(relation.target_part.blob)
+                notes = [found] if kind in ("header", "footer") else word_notes(found)
+                for note in notes:
+                    text = "\n".join(word_blocks(note, headings)).strip()
+                    if text and text not in said:  # each section may repeat the same
+                        said.add(text)
+                        yield f"[{kind.removesuffix('s').capitalize()}] {text}"
 
     return as_text(lines())
 
 
+def word_notes(notes: Any) -> Iterator[Any]:
+    """The notes of people; the lines between notes and text are kept as notes, too."""
+    return (note for note in notes if not any(name.endswith("}type") for name in note.attrib))
+
+
+def word_blocks(parent: Any, headings: dict[str, str]) -> Iterator[str]:
+    """The lines of the paragraphs and tables in `parent`, whatever they are wrapped in."""
+    for element in parent:
+        match name_of(element):
+            case "p":
+                yield from word_paragraph(element, headings)
+            case "tbl":
+                yield from (row_of(cells) for cells in word_rows(element, headings))
+                yield ""
+            case name if name not in WORD_UNSAID:
+                yield from word_blocks(element, headings)
+
+
+def word_paragraph(paragraph: Any, headings: dict[str, str]) -> Iterator[str]:
+    """Its text, then that of the boxes that are anchored in it."""
+    boxes: list[Any] = []
+    text = "".join(word_text(paragraph, boxes))
+    style = paragraph.style  # the id, as python-docx reads it
+    heading = headings.get(style or "")
+    yield f"{heading} {text}" if heading and text else text
+    for box in boxes:
+        yield from word_blocks(box, headings)
+
+
+def word_text(parent: Any, boxes: list[Any]) -> Iterator[str]:
+    """The words in `parent`; text boxes are put in `boxes`."""
+    for element in parent:
+        name = name_of(element)
+        if name == "t":
+            yield element.text or ""
+        elif name in WORD_SIGNS:
+            yield WORD_SIGNS[name]
+        elif name == "txbxContent":
+            boxes.append(element)
+        elif name not in WORD_UNSAID:
+            yield from word_text(element, boxes)
+
+
+def word_rows(parent: Any, headings: dict[str, str]) -> Iterator[list[str]]:
+    """The rows of a table, each with what its cells say."""
+    for element in parent:
+        name = name_of(element)
+        if name == "tr":
+            yield ["\n".join(word_blocks(cell, headings)) for cell in word_cells(element)]
+        elif name not in WORD_UNSAID:
+            yield from word_rows(element, headings)
+
+
+def word_cells(parent: Any) -> Iterator[Any]:
+    """The cells of a row."""
+    for element in parent:
+        name = name_of(element)
+        if name == "tc":
+            yield element
+        elif name not in WORD_UNSAID:
+            yield from word_cells(element)
+
+
+def name_of(element: Any) -> str:
+    """The name of an XML element without its namespace; "" for a comment."""
+    return str(element.tag).rpartition("}")[2] if isinstance(element.tag, str) else ""
+
+
 def excel(data: bytes) -> Result:
-    """The sheets of a workbook as rows of values."""
+    """The sheets of a workbook as rows of values, but those that are too large."""
     from python_calamine import CalamineWorkbook, PasswordError
 
     if data.startswith(b"PK"):
         check_archive(data, "")
+    extents = Extents(data)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
     except PasswordError as error:
         raise Refused("it is protected by a password") from error
 
+    too_large: list[str] = []
+    read: list[str] = []
+
     def lines() -> Iterator[str]:
         for name in book.sheet_names:
-            sheet = book.get_sheet_by_name(name)
-            if sheet.total_height * sheet.total_width > CELLS:
-                raise Refused("its tables are too large")
             yield f"## {name}"
+            sheet = book.get_sheet_by_name(name) if extents.of(name) <= CELLS else None
+            if sheet is None or sheet.total_height * sheet.total_width > CELLS:
+                too_large.append(name)
+                yield "[… this sheet is too large to be read …]"
+                continue
+            read.append(name)
             for row in sheet.iter_rows():
                 values = ["" if value is None else shown(value) for value in row]
                 if any(values):
                     yield row_of(values)
             yield ""
 
-    return as_text(lines())
+    head, text = as_text(lines())
+    if too_large and not read:
+        raise Refused("its tables are too large")
+    return {**head, "without_sheets": bool(too_large)}, text
+
+
+class Extents:
+    """How many cells the sheets of an .xlsx span. To load a single cell that is far away takes
+    memory for all that are not there, so that is known before."""
+
+    def __init__(self, data: bytes) -> None:
+        self._archive: zipfile.ZipFile | None = None
+        self._paths: dict[str, str] = {}
+        if data.startswith(b"PK"):
+            self._archive = zipfile.ZipFile(io.BytesIO(data))
+            if WORKBOOK.issubset(self._archive.namelist()):
+                self._paths = sheet_paths(self._archive)
+
+    def of(self, name: str) -> int:
+        """At most a few more than `CELLS`; 0 where it is not known."""
+        path = self._paths.get(name)
+        if self._archive is None or path not in self._archive.namelist():
+            return 0
+        with self._archive.open(path) as sheet:
+            return extent(sheet)
+
+
+def sheet_paths(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Which file of an .xlsx holds which sheet."""
+    from xml.etree import ElementTree
+
+    relations = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))
+    targets = {one.get("Id"): one.get("Target", "") for one in relations}
+    found: dict[str, str] = {}
+    for element in ElementTree.fromstring(archive.read("xl/workbook.xml")).iter():
+        ids = [value for key, value in element.attrib.items() if key.endswith("}id")]
+        if name_of(element) == "sheet" and ids and ids[0] in targets:
+            found[element.get("name", "")] = posixpath.join("/xl", targets[ids[0]]).lstrip("/")
+    return found
+
+
+def extent(sheet: IO[bytes]) -> int:
+    """The last row of a sheet times its last column."""
+    rows, columns, rest = 0, 0, b""
+    while rows * columns <= CELLS and (chunk := sheet.read(1 << 20)):
+        text = rest + chunk
+        for letters, number in CELL.findall(text):
+            rows = max(rows, int(number))
+            columns = max(columns, column_of(letters))
+        rest = text[max(text.rfind(b"<"), len(text) - 1_000) :]
+    return rows * columns
+
+
+@functools.cache
+def column_of(letters: bytes) -> int:
+    """The number of a column: 1 for A, 27 for AA."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - ord("A") + 1
+    return number
 
 
 def powerpoint(data: bytes) -> Result:

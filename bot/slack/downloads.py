@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,6 +23,11 @@ TRIES: Final = 2
 CHUNK_BYTES: Final = 64 * 1024
 HOSTS: Final = ("slack.com", "slack-files.com", "slack-edge.com")
 """They and what is below them. Slack does not document the list; these are seen in practice."""
+
+_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?>\s|<\?[^>]*>|<!--.*?-->)*+<(?:!doctype\s+html|html)\b", re.I | re.S
+)
+"""How a page begins; a mark of the encoding and comments may stand before it."""
 
 ELSEWHERE: Final = "it is not stored at Slack"
 GONE: Final = "it was deleted"
@@ -126,6 +132,6 @@ class Downloads:
 def _is_sign_in(content: bytearray, file: Mapping[str, Any]) -> bool:
     """A page that Slack sends, with status 200, to whoever may not read the file (wrong token,
     scope files:read missing); a file that is itself such a page has the size that Slack told."""
-    is_page = content[:1_000].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    is_page = _PAGE.match(content[:10_000]) is not None
     is_html = "html" in str(file.get("mimetype")) or file.get("filetype") == "html"
     return is_page and not (is_html and file.get("size") == len(content))

@@ -28,6 +28,7 @@ from bot.turn import Message as Said
 from bot.turns import end, sentences
 from bot.turns.attached import Attached
 from bot.turns.end import End
+from bot.turns.less import Less
 from bot.turns.means import Means
 
 log = logging.getLogger(__name__)
@@ -124,12 +125,11 @@ class Answer:
         return self._ended(live, done, conversation)
 
     async def _ask(self, live: LiveMessage, conversation: Conversation) -> Done:
-        """Have Claude reply: once more with half of a conversation that is too long, and once more
-        without the files, since what is wrong with one may be known to nobody else."""
-        messages, halved = conversation.messages, False
+        """Have Claude reply; if it does not accept all of the conversation, to less of it."""
+        messages, less = conversation.messages, Less(self._means.conversations, conversation)
         while True:
             try:
-                return await self._means.claude.reply(
+                done = await self._means.claude.reply(
                     messages + self._cut_off(),
                     self._means.channels.manner(self._question.channel),
                     user=f"{self._question.team}:{self._question.user}",
@@ -137,16 +137,14 @@ class Answer:
                     report=self.report,
                 )
             except (ClaudeRejected, ConversationTooLong) as error:
-                before, with_files = messages, _has_attachments(messages)
-                if not halved and isinstance(error, ConversationTooLong):
-                    halved = True
-                    messages = await conversation.less(halved, False)
-                if messages == before and with_files:
-                    messages = await conversation.less(halved, True)
-                    conversation.notes.append(sentences.REJECTED_FILES)
-                if self.written or messages == before:
+                fewer = None if self.written else await less.after(error, messages)
+                if fewer is None:
                     raise
+                messages = fewer
                 logs.warning(log, "asked_with_less", kind=type(error).__name__)
+            else:
+                less.accepted()
+                return done
 
     def _cut_off(self) -> list[Said]:
         """What is already written, if this goes on with it."""
@@ -220,7 +218,3 @@ class Answer:
 def _cards(question: Question) -> tuple[Card, ...]:
     """What was shared with `question`, as Claude reads it."""
     return cards_of({"attachments": list(question.attachments)})
-
-
-def _has_attachments(messages: Sequence[Said]) -> bool:
-    return any(said.attachments for said in messages)

@@ -9,7 +9,6 @@ from bot.errors import BotError
 HINT: Final = "Hi! Mention me together with a question, and I will answer here."
 HINT_DIRECT: Final = "Hi! Write me a question, and I will answer it here."
 NEW_CONVERSATION: Final = "A new conversation: I no longer look at what we wrote before."
-REJECTED_FILES: Final = "Claude did not accept the attached files, so it saw only the text."
 THOUGHT_TOO_LONG: Final = (
     "Claude used up the whole length of a reply for thinking. Please ask for something smaller."
 )

@@ -279,7 +279,7 @@ async def test_half_as_much_keeps_the_root_and_the_question() -> None:
     workspace = PaperWorkspace(long_thread(900, "note {n} " + "words " * 30))
     conversation = await read(workspace, question("what " * 2_000, at=60_000))
     whole = len(told(conversation))
-    halved = await conversation.less(True, False)
+    halved = await conversation.less(True, {})
     text = halved[-1].text
     assert "the root" in text and ("what " * 2_000).strip() in text
     assert len(text) < whole * 0.6
@@ -357,7 +357,7 @@ async def test_whatever_the_thread_the_request_is_valid_and_the_question_whole(s
     )
     workspace = PaperWorkspace(thread, page=rng.choice([15, 100, 1_000]))
     conversation = await read(workspace, asked, context_tokens=rng.choice([100, 2_000, 60_000]))
-    for messages in (conversation.messages, await conversation.less(True, False)):
+    for messages in (conversation.messages, await conversation.less(True, {})):
         roles = [said.role for said in messages]
         assert roles[0] == roles[-1] == "user"
         assert all(one != other for one, other in itertools.pairwise(roles))
