@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import blocks, markdown
-from bot.live_message.draft import PART_CHARACTERS, Draft, Earlier
+from bot.live_message.draft import PART_CHARACTERS, Draft
+from bot.live_message.part import Earlier
 from bot.playground.slack.translate import stored_blocks
 from tests.conftest import code, lines
 

@@ -19,7 +19,8 @@ from bot.blocks import Button
 from bot.errors import SlackError
 from bot.live_message.clearing import clear_away
 from bot.live_message.doubt import Lookup
-from bot.live_message.draft import NOTHING, THINKING, Draft, Earlier
+from bot.live_message.draft import NOTHING, THINKING, Draft
+from bot.live_message.part import Earlier
 from bot.live_message.status_line import StatusLine
 from bot.live_message.writer import Lease, Writer
 from bot.live_message.writing import Report, Writing

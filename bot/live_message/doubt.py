@@ -13,7 +13,7 @@ from typing import Final
 
 from bot import logs
 from bot.errors import RateLimited, SlackError
-from bot.live_message.draft import Part
+from bot.live_message.part import Part
 from bot.pacing import Pacer
 from bot.slack import Mark, SlackMessage, Workspace
 

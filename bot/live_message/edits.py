@@ -8,7 +8,7 @@ from typing import Final
 
 from bot import logs, metrics
 from bot.errors import Doubtful, RateLimited, StreamClosed, StreamOpen
-from bot.live_message.draft import Part
+from bot.live_message.part import Part
 from bot.live_message.writing import Writing, race
 
 log = logging.getLogger(__name__)

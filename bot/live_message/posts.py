@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bot.live_message.draft import Part
 from bot.live_message.edits import Edits
+from bot.live_message.part import Part
 
 
 class Posts(Edits):

@@ -21,8 +21,8 @@ from bot.errors import (
     StreamClosed,
     Transient,
 )
-from bot.live_message.draft import Part, Stream
 from bot.live_message.edits import FINAL_WAIT_S, Edits
+from bot.live_message.part import Part, Stream
 from bot.live_message.writing import Writing, race
 
 log = logging.getLogger(__name__)

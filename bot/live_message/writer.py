@@ -23,8 +23,8 @@ from bot.errors import (
     Transient,
 )
 from bot.live_message.doubt import LOOK_AFTER_S
-from bot.live_message.draft import Part
 from bot.live_message.edits import Edits
+from bot.live_message.part import Part
 from bot.live_message.posts import Posts
 from bot.live_message.streams import Streams
 from bot.live_message.writing import Delivery, Writing, race

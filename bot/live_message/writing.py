@@ -12,7 +12,8 @@ from bot import logs
 from bot.clock import Clock
 from bot.errors import Doubtful, RateLimited, SlackError
 from bot.live_message.doubt import Lookup
-from bot.live_message.draft import Content, Draft, Part
+from bot.live_message.draft import Draft
+from bot.live_message.part import Content, Part
 from bot.pacing import Pacer, Seat, StreamSeat, Way
 from bot.slack import Mark, Workspace
 from bot.turn import Question
