@@ -23,7 +23,7 @@ run: $(READY)
 	@$(BIN)/python -m bot run
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 5 --dist worksteal $(ARGS)
 
 # A hundred rounds of questions to bots that are killed at random moments (half an hour; Redis needed).
 soak: $(READY)

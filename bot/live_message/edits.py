@@ -17,6 +17,7 @@ FINAL_WAIT_S: Final = 5.0
 """If the last edit would come later than this, the reply is posted anew instead."""
 FIRST_WAIT_S: Final = 0.3
 """Likewise the first words, where nothing but the placeholder stands there yet."""
+LOOK_S: Final = 0.1
 LOOK_AGAIN_S: Final = (0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0)
 """Waits between looks for a post whose answer was lost."""
 STOPS: Final = 3
@@ -80,7 +81,7 @@ class Edits:
         its end is better posted anew."""
         writing = self._writing
         if writing.draft.settled:
-            if await race(writing.seat.final(), writing.clock.sleep(FINAL_WAIT_S)):
+            if await race(writing.seat.final(), self._until_too_late()):
                 return True
             if writing.draft.post_early(part):
                 logs.event(log, "posted_anew", part=part.number)
@@ -90,6 +91,14 @@ class Edits:
         first = self._are_first_words(part)
         due = writing.seat.first() if first else writing.seat.interim()
         return await race(due, writing.ending.wait())
+
+    async def _until_too_late(self) -> None:
+        """Return when the last edit would come late: after a while, or as soon as that is clear,
+        since others may have asked for the same slots in the same moment."""
+        pacer, team = self._writing.pacer, self._writing.team
+        await pacer.clock.sleep(LOOK_S)
+        if pacer.next_edit_wait_s(team) < FINAL_WAIT_S:
+            await pacer.clock.sleep(FINAL_WAIT_S - LOOK_S)
 
     def _edit_is_late(self, part: Part) -> bool:
         """Whether a post would show the text so much earlier that it is worth a new message."""

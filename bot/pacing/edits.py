@@ -177,6 +177,10 @@ class EditLine(Line[EditWaiter]):
         ahead = sum(1 for waiter in self._waiters if waiter.rank is Rank.FINAL)
         return self.budget.wait_s(ahead + 1)
 
+    def free(self) -> int:
+        """Slots that no final owns."""
+        return self.budget.free() - self._owned()
+
     def first_wait_s(self) -> float:
         """Seconds until there is a slot besides the finals' own."""
         return self.budget.wait_s(self._owned() + 1)

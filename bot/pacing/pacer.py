@@ -132,6 +132,10 @@ class Pacer:
         """Seconds until a final edit that asked now would go."""
         return self._of(team).edits.final_wait_s()
 
+    def next_edit_wait_s(self, team: str) -> float:
+        """Seconds until the next edit of anybody can go."""
+        return self._of(team).edits.budget.wait_s()
+
     def pause_edits(self, team: str, seconds: float) -> None:
         """Edit nothing for `seconds`, then more slowly for a while."""
         self._sharing.pause(self._of(team).edits.budget, seconds)

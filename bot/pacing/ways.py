@@ -22,8 +22,12 @@ EDITED_PER_S: Final = 15 / 60
 LAST_EDIT_ONLY_S: Final = 0.5
 """A reply of which only the first words and the last edit can be shown is worth so little less than
 one that is posted whole, and spares its channel a post at the end."""
-POSTS_AT_ONCE: Final = 2
-"""Replies that are posted whole in one channel, before they wait for each other at their end."""
+POSTS_AT_ONCE: Final = 1
+POSTS_IN_NEED: Final = 3
+"""So many replies that are posted whole may share a channel before the second that each waits for
+the ones before it counts: more, and evenly, once ..."""
+NEED: Final = 20
+"""... fewer last edits than this are free."""
 
 
 class Way(StrEnum):
@@ -75,8 +79,8 @@ class Ways:
                 and the last edit, at least the wait for that post; not while finals own all slots
         stream  the spacing of its appends likewise; not while no start is free, or no stop for
                 each stream that would be open
-        post    half its expected length, and a second for each reply above two of the channel
-                that will be posted whole too
+        post    half its expected length, and a second for each reply above one of the channel
+                that will be posted whole too; above three, once few last edits are free
     """
 
     def __init__(
@@ -130,9 +134,10 @@ class Ways:
     def _liveliest(self, channel: str, post_wait_s: float, may_stream: bool) -> Way:
         edits, half_s = self.edits, self.forecast.length_s / 2
         edit_s = min(edits.spacing_s(joining=1), half_s + LAST_EDIT_ONLY_S)
+        at_once = POSTS_AT_ONCE if edits.free() >= NEED else POSTS_IN_NEED
         ages_s = {
             Way.EDIT: max(edit_s, post_wait_s) if edits.first_wait_s() <= 0 else math.inf,
             Way.STREAM: self.streams.spacing_s() if may_stream else math.inf,
-            Way.POST: half_s + max(0, edits.will_post_in(channel) + 1 - POSTS_AT_ONCE),
+            Way.POST: half_s + max(0, edits.will_post_in(channel) + 1 - at_once),
         }
         return min(ages_s, key=lambda way: ages_s[way])
