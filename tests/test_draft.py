@@ -125,3 +125,13 @@ def test_where_the_file_was_refused_the_button_stands_under_the_last_message() -
     draft.lift_the_limit()
     edit_all(draft)
     assert [part.sent.button for part in draft.parts if part.sent] == [None, button]
+
+
+def test_a_message_that_is_posted_anew_is_no_stream_though_the_one_before_was_left_open() -> None:
+    draft = Draft({0: Earlier("1.1", "some", is_stream=True)}, 15)
+    part = draft.parts[0]
+    assert part.left_open
+    assert draft.post_early(part)
+    draft.posted(part, "1.2")
+    assert not part.left_open
+    assert draft.unwanted == {"1.1"}

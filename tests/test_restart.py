@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bot.playground.claude import Damage, Reply
 from bot.playground.slack import Fault, Message
 from bot.slack import Mark
 from bot.store.sqlite import SqliteStore
-from bot.turn import Outcome, Question
+from bot.turn import Outcome, Question, TurnKey
 from bot.turns.sentences import INTERRUPTED
 from tests.bot_process import bot_process, free_port
 from tests.conftest import World, code, lines, other_app_says, prose, same, touched
@@ -462,3 +462,31 @@ async def test_an_outcome_that_cannot_be_recorded_does_not_block_its_thread(
         await world.until_says("Two.", root)
         await world.idle()
     assert outcomes(world.data_dir) == [None, None]
+
+
+async def test_a_turn_that_is_being_closed_is_not_taken_for_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bot.turns.leases.RENEW_EVERY_S", 0.01)
+    settle, renew = SqliteStore.settle, SqliteStore.renew
+    renewed = asyncio.Semaphore(0)
+
+    async def settled_and_renewed(self: SqliteStore, key: TurnKey, outcome: Outcome) -> None:
+        await settle(self, key, outcome)
+        while not renewed.locked():
+            await renewed.acquire()
+        for _ in range(2):  # the first may have begun before
+            await renewed.acquire()
+
+    async def counted(self: SqliteStore, keys: Collection[TurnKey]) -> set[TurnKey]:
+        lost = await renew(self, keys)
+        renewed.release()
+        return lost
+
+    monkeypatch.setattr(SqliteStore, "settle", settled_and_renewed)
+    monkeypatch.setattr(SqliteStore, "renew", counted)
+    async with world.bot():
+        ts = await world.ask()
+        await world.idle()
+    assert world.shown(ts)
+    assert "lease_lost" not in caplog.text

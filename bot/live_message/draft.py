@@ -237,6 +237,7 @@ class Draft:
         if part.ts is not None:
             part.left.append(part.ts)
         part.ts = part.sent = None
+        part.left_open = False
 
     def content(self, part: Part) -> Content:
         """What `part` should show now."""

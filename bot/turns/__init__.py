@@ -306,7 +306,11 @@ class Turns:
             self._recovery.forget(key)
 
     def _lost(self, key: TurnKey) -> None:
-        """Another process has taken the turn up, or it was settled: write nothing more."""
+        """Another process has taken the turn up, or it was settled: write nothing more. One that is
+        just being closed here has no lease any more either."""
+        run = self._runs.get(key)
+        if run is not None and run.is_over:
+            return
         if (task := self._running.get(key)) is not None:
             logs.warning(log, "lease_lost", turn=str(key))
             task.cancel()

@@ -117,6 +117,11 @@ class Run:
         return self._answer is not None and self._answer.written
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do but to record the outcome."""
+        return self._over.is_set()
+
+    @property
     def is_handed_over(self) -> bool:
         """Whether it was stopped so that another process goes on."""
         return self._stopped.done() and self._stopped.result() is end.HANDED_OVER
