@@ -430,6 +430,51 @@ async def test_a_stream_that_no_store_knows_is_ended_when_its_thread_is_read(
     assert all(stream.end for stream in world.slack.streams)
 
 
+async def test_a_left_stream_is_ended_while_the_next_reply_of_its_thread_is_streamed(
+    world: World, tmp_path: Path
+) -> None:
+    """Neither takes the other's message, whoever reads the thread when."""
+    world.slack.settings.retry_delays_s = AGAIN
+    world.claude.script(Reply(text=prose(2_400), tokens_per_second=100))
+    async with world.bot(delivery="stream"):
+        ts = await world.ask()
+        await world.until(lambda: taken(world, APPEND))
+    text = code(2_000)
+    world.claude.script(Reply(text=text, tokens_per_second=300))
+    begun = asyncio.Event()
+    world.slack.fault(Fault(method="conversations.replies", kind="delay", until=begun, skip=1))
+    async with world.bot(delivery="stream", data_dir=str(tmp_path / "empty")):
+        await world.ask("and?", thread_ts=ts)
+        await world.until(lambda: len(taken(world, START)) == 2)
+        begun.set()
+        await world.until(lambda: "Retry" in str(world.replies(ts)[0].blocks))
+        await world.until(lambda: same(world.replies(ts)[-1].sent_markdown, text))
+        await world.idle()
+    left, _ = world.replies(ts)
+    assert "Sentence number 0" in left.sent_markdown
+    assert all(stream.end == "stopped" for stream in world.slack.streams)
+
+
+async def test_a_retry_leaves_the_stream_of_a_later_question_alone(
+    world: World, streaming: Server
+) -> None:
+    world.claude.script(Reply(status=400, error_type="invalid_request_error"))
+    ts = await world.ask()
+    await world.until(lambda: "Retry" in str(world.replies(ts)))
+    await world.idle()
+    (failed,) = world.replies(ts)
+    text = prose(2_400)
+    world.claude.script(Reply(text=text, tokens_per_second=300), Reply(text="At last."))
+    await world.ask("and?", thread_ts=ts)
+    await world.until(lambda: taken(world, APPEND))
+    assert await world.slack.press(world.ada, world.general, failed.ts, "retry") == 200
+    await world.until(lambda: "At last." in world.replies(ts)[0].sent_markdown)
+    await world.idle()
+    first, second = world.replies(ts)
+    assert first.sent_markdown == "At last."
+    assert same(second.sent_markdown, text)
+
+
 async def test_a_kill_between_the_start_of_a_stream_and_its_note_leaves_no_second_message(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 thread   read it: the root and the newest, in few calls; or what stands above in the channel
 lines    who said what; the bot's replies whole, its notices left out
+orphans  replies that were begun and never ended
 text     what a message says, and that it says nothing in another's name
 budget   how much goes along, and where the beginning is cut
 names    how people and channels are called
@@ -23,8 +24,9 @@ from typing import Final
 from bot import logs
 from bot.conversation import budget
 from bot.conversation.compose import MARKING, Material, Named, compose, mentioned
-from bot.conversation.lines import Line, lines_before, unsettled
+from bot.conversation.lines import Line, lines_before
 from bot.conversation.names import Names
+from bot.conversation.orphans import Orphan, orphans, streams_of
 from bot.conversation.room import Room
 from bot.conversation.text import (
     Card,
@@ -67,8 +69,8 @@ class Conversation:
 
     messages: list[Message]
     notes: list[str]
-    unsettled: list[Question]
-    """Questions (without text) whose reply in the thread was begun and never ended."""
+    orphans: list[Orphan]
+    """Replies in the thread that were begun and never ended."""
     asks_something: bool
     """With words, files, what was shared with it or, in a thread, by what stands above."""
     asked_files: frozenset[str]
@@ -149,7 +151,7 @@ class Conversations:
         return Conversation(
             messages,
             notes,
-            unsettled(workspace, history.messages, question),
+            orphans(workspace, history.messages, question),
             asks_something=material.says_something
             or bool(asked_files if material.files else in_thread and kept.lines),
             asked_files=asked_files,
@@ -313,9 +315,11 @@ __all__ = [
     "Card",
     "Conversation",
     "Conversations",
+    "Orphan",
     "attachments_of",
     "cards_of",
     "is_new_start",
     "plain_text",
+    "streams_of",
     "words_of",
 ]

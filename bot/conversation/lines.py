@@ -12,7 +12,7 @@ from bot.conversation.names import one_line
 from bot.conversation.pieces import in_pieces
 from bot.conversation.text import Card, bot_name_of, cards_of, words_of
 from bot.files import files_of
-from bot.slack import Mark, SlackFile, SlackMessage, Workspace
+from bot.slack import SlackFile, SlackMessage, Workspace
 from bot.turn import Question, TurnKey
 
 SAID: Final = frozenset({"file_share", "thread_broadcast", "bot_message", "me_message"})
@@ -98,65 +98,6 @@ def gone_on(text: str, more: str) -> str:
     in_a_sentence = text[-1:].isalnum() or text[-1:] in tuple(",;-")
     goes_on = more[:1].islower() or more[:1].isdigit()
     return f"{text} {more}" if in_a_sentence and goes_on else f"{text}\n\n{more}"
-
-
-def unsettled(
-    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
-) -> list[Question]:
-    """Whose replies in `history` (by ts) have no last part, by the marks of their messages."""
-    settled: dict[TurnKey, bool] = {}
-    marks: dict[TurnKey, Mark] = {}
-    for message in history.values():
-        mark = workspace.mark_of(message)
-        key = mark.key() if mark is not None else None
-        if mark is not None and key is not None and key.channel == question.channel:
-            settled[key] = settled.get(key, False) or mark.final
-            marks[key] = mark
-    for key in _streamed(workspace, history, question):
-        if not any(other.ts == key.ts for other in settled):
-            settled[key], marks[key] = False, Mark(str(key), 0, 0)
-    found = []
-    for key, is_settled in settled.items():
-        asked = history.get(key.ts)
-        later = any(other.ts == key.ts and other.run > key.run for other in settled)
-        if is_settled or later or asked is None or key.team != question.team:
-            continue
-        # A later question waits for this one, or is under way: it is not left behind.
-        if key.ts >= question.ts or not isinstance(asked.get("user"), str):
-            continue
-        # A thread under a flat direct message is none that its reply belongs to.
-        is_flat = question.surface == "direct" and asked.get("thread_ts") == key.ts
-        found.append(
-            Question(
-                team=key.team,
-                channel=key.channel,
-                user=asked["user"],
-                ts=key.ts,
-                surface=question.surface,
-                thread_ts=None if is_flat else asked.get("thread_ts"),
-                run=key.run,
-                reuses=marks[key].reuses,
-                continues=marks[key].continues,
-            )
-        )
-    return found
-
-
-def _streamed(
-    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
-) -> Iterable[TurnKey]:
-    """The questions of a thread whose reply was left as a stream, which carries no mark: the last
-    one for the bot before it."""
-    if question.thread_ts is None:
-        return
-    call, asked_ts = f"<@{workspace.identity.bot_user_id}", ""
-    for ts, message in sorted(history.items()):
-        if workspace.may_be_a_stream(message):
-            if asked_ts:
-                yield TurnKey(question.team, question.channel, asked_ts)
-        elif not workspace.is_own(message):
-            text = str(message.get("text") or "")
-            asked_ts = ts if question.surface == "direct" or call in text else asked_ts
 
 
 def joined(texts: Iterable[str]) -> str:

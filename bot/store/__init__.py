@@ -34,6 +34,8 @@ class OpenTurn:
     """Seconds since the epoch."""
     messages: Mapping[int, str]
     """ts of the reply's messages by part, as far as they were noted."""
+    only_ends: bool = False
+    """It is not answered again, only ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot import logs
+from bot.conversation import Orphan
 from bot.errors import BotError, Draining, SlackError, StoreUnavailable
 from bot.store import News, OpenTurn
 from bot.turn import Outcome, Question, TurnKey
@@ -181,7 +182,7 @@ class Turns:
                 if entry.question.in_doubt:  # it shows nothing yet, and stays in the journal
                     continue
                 if key in self._handed_over and await self._means.store.take_up(key):
-                    self._start(entry.question, entry=replace(entry, accepted_at=0.0))
+                    self._start(entry.question, entry=replace(entry, only_ends=True))
         except StoreUnavailable as error:
             logs.warning(log, "handed_over_unseen", detail=str(error))
         await self._finished(timeout_s - TAKEN_WITHIN_S)
@@ -265,7 +266,7 @@ class Turns:
             entry=entry,
             follows=follows,
             beside=beside,
-            on_unsettled=self._settle_orphans,
+            on_orphans=self._settle_orphans,
         )
         key = question.key
         self._runs[key] = run
@@ -317,9 +318,9 @@ class Turns:
 
     # --- what others have left, and what they tell ----------------------------------------------
 
-    def _settle_orphans(self, unsettled: Sequence[Question]) -> None:
-        for question in unsettled:
-            self._spawn(self._recovery.settle_orphan(question))
+    def _settle_orphans(self, orphans: Sequence[Orphan]) -> None:
+        for orphan in orphans:
+            self._spawn(self._recovery.settle_orphan(orphan))
 
     async def _hear(self) -> None:
         async for news in self._means.store.news():

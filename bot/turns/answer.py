@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot import logs, metrics
-from bot.conversation import Card, Conversation, cards_of, is_new_start, plain_text
+from bot.conversation import Card, Conversation, Orphan, cards_of, is_new_start, plain_text
 from bot.errors import BotError, ClaudeError, ClaudeRejected, ConversationTooLong
 from bot.live_message import NOTHING, THINKING, LiveMessage
 from bot.turn import (
@@ -69,10 +69,10 @@ class Answer:
         self,
         live: LiveMessage,
         held: AsyncExitStack,
-        on_unsettled: Callable[[Sequence[Question]], None],
+        on_orphans: Callable[[Sequence[Orphan]], None],
     ) -> End:
         """Answer into `live`; never raises but when cancelled. The place that it waits for is left
-        in `held`; `on_unsettled` gets replies in the thread that nobody has settled."""
+        in `held`; `on_orphans` gets replies in the thread that nobody has settled."""
         try:
             if self._is_new_start(live):
                 return End(Outcome.COMPLETE, sentences.NEW_CONVERSATION)
@@ -86,7 +86,7 @@ class Answer:
                 live.workspace, self._question, live.status
             )
             self._notes = conversation.notes
-            on_unsettled(conversation.unsettled)
+            on_orphans(conversation.orphans)
             if not conversation.asks_something:
                 return End(Outcome.COMPLETE, " ".join(conversation.notes) or self._hint())
             return await self._reply(live, conversation)

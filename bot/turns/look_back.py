@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot import blocks
-from bot.conversation import attachments_of, words_of
+from bot.conversation import attachments_of, streams_of, words_of
 from bot.errors import ChannelClosed, MessageGone, RateLimited
 from bot.files import files_of
 from bot.live_message import Earlier
@@ -44,10 +44,13 @@ async def look_back(
     pacer: Pacer,
     question: Question,
     noted: Mapping[int, str],
+    *,
     beside: str | None = None,
+    may_have_begun: bool,
 ) -> Before:
     """Read the question and its reply back; `noted` are the messages that the journal knows,
-    `beside` is the ts of one that the reply stands beside, since it may be far back.
+    `beside` is the ts of one that the reply stands beside, since it may be far back. It
+    `may_have_begun` a stream that nobody has noted, if its process was killed.
 
     Raises a SlackError when Slack cannot be read now.
     """
@@ -61,7 +64,8 @@ async def look_back(
     except (MessageGone, ChannelClosed):
         return Before(question, ended=Outcome.GONE)
     before = Before(question)
-    finished = _sort(workspace, before, seen, noted)
+    begun = streams_of(workspace, seen, question).get(question.ts, ()) if may_have_begun else ()
+    finished = _sort(workspace, before, seen, noted, begun)
     if asked is None or asked.get("subtype") == "tombstone" or first_is_gone:
         before.ended = Outcome.GONE
         before.to_delete += [earlier.ts for earlier in before.messages.values()]
@@ -122,6 +126,7 @@ def _sort(
     before: Before,
     seen: Mapping[str, SlackMessage],
     noted: Mapping[int, str],
+    begun: Iterable[str],
 ) -> bool:
     """Find the reply's messages among those `seen`; whether this run, or a later one, has finished
     it."""
@@ -153,12 +158,11 @@ def _sort(
     for part, ts in noted.items():
         if ts in seen:
             before.messages.setdefault(part, Earlier(ts, _text(seen[ts])))
-    for ts, message in sorted(seen.items()) if question.reply_thread_ts is not None else ():
-        known = {one.ts for one in before.messages.values()}
-        if ts > question.ts and ts not in known and workspace.may_be_a_stream(message):
-            # A kill between a stream's start and its note: replies of a thread take turns.
+    known = {one.ts for one in before.messages.values()}
+    for ts in begun:
+        if ts not in known:
             number = max(before.messages, default=-1) + 1
-            before.messages[number] = Earlier(ts, _text(message))
+            before.messages[number] = Earlier(ts, _text(seen[ts]))
     # Where somebody has deleted one of them, the ones after it move up: order is kept.
     before.messages = dict(enumerate(before.messages[part] for part in sorted(before.messages)))
     before.written = _joined(text for _, _, text in sorted(answered)) if question.continues else ""

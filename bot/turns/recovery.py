@@ -7,9 +7,10 @@ import logging
 from typing import Final, Protocol
 
 from bot import logs
+from bot.conversation import Orphan
 from bot.errors import StoreUnavailable
 from bot.store import OpenTurn
-from bot.turn import Question, TurnKey
+from bot.turn import TurnKey
 from bot.turns.means import Means
 
 log = logging.getLogger(__name__)
@@ -58,19 +59,23 @@ class Recovery:
                 logs.warning(log, "journal_unread", detail=str(error))
             await self._until_next_look()
 
-    async def settle_orphan(self, question: Question) -> None:
+    async def settle_orphan(self, orphan: Orphan) -> None:
         """A reply in Slack that was begun and never ended: if no store knows of it (it was lost
         with its disk), end it."""
+        question, streams = orphan.question, orphan.streams
         if self._runs.has(question.key) or self._means.store.is_doubtful:
             return
         try:
             if not await self._means.store.accept(question):
                 return
+            for part, ts in streams.items():
+                await self._means.store.note_message(question.key, part, ts)
         except StoreUnavailable as error:
             logs.warning(log, "orphan_left", turn=str(question.key), detail=str(error))
             return
+        now = self._means.clock.wall()
         logs.event(log, "orphan", turn=str(question.key))
-        self._runs.take_over(OpenTurn(question, accepted_at=0.0, messages={}))
+        self._runs.take_over(OpenTurn(question, now, streams, only_ends=True))
 
     async def _until_next_look(self) -> None:
         waking = asyncio.ensure_future(self._now.wait())

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot import logs
+from bot.conversation import Orphan
 from bot.errors import (
     AuthFailed,
     ChannelClosed,
@@ -46,7 +47,7 @@ class Run:
     """The run of one question.
 
     `entry` is the journal's, if the turn was left open; `follows` the run before, if that is still
-    under way; `beside` the ts of the message whose button began it. `on_unsettled` gets replies
+    under way; `beside` the ts of the message whose button began it. `on_orphans` gets replies
     that were found in the thread and that nobody has settled.
     """
 
@@ -58,7 +59,7 @@ class Run:
         entry: OpenTurn | None = None,
         follows: Run | None = None,
         beside: str | None = None,
-        on_unsettled: Callable[[Sequence[Question]], None],
+        on_orphans: Callable[[Sequence[Orphan]], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._means = means
@@ -66,7 +67,7 @@ class Run:
         self._entry = entry
         self._follows = follows
         self._beside = beside
-        self._on_unsettled = on_unsettled
+        self._on_orphans = on_orphans
         self._written_before = ""
         self._tries = 0
         self._live: LiveMessage | None = None
@@ -200,7 +201,9 @@ class Run:
             return None
         try:
             async with asyncio.timeout(LOOK_S):
-                before = await look_back(workspace, self._means.pacer, self.question, {})
+                before = await look_back(
+                    workspace, self._means.pacer, self.question, {}, may_have_begun=True
+                )
         except (SlackError, TimeoutError) as error:
             logs.warning(log, "not_looked_back", detail=str(error))
             return None
@@ -224,7 +227,14 @@ class Run:
 
     async def _look_back(self, workspace: Workspace) -> Outcome | None:
         noted = self._entry.messages if self._entry is not None else {}
-        before = await look_back(workspace, self._means.pacer, self.question, noted, self._beside)
+        before = await look_back(
+            workspace,
+            self._means.pacer,
+            self.question,
+            noted,
+            beside=self._beside,
+            may_have_begun=self._entry is not None and not self._entry.only_ends,
+        )
         channel = self.question.channel
         await clear_away(workspace, self._means.pacer, channel, before.to_delete)
         if before.ended is not None:
@@ -247,7 +257,8 @@ class Run:
     def _is_too_old(self) -> bool:
         if self._entry is None:
             return False
-        return self._means.clock.wall() - self._entry.accepted_at > RECOVER_WITHIN_S
+        age_s = self._means.clock.wall() - self._entry.accepted_at
+        return self._entry.only_ends or age_s > RECOVER_WITHIN_S
 
     async def _in_a_live_message(self, workspace: Workspace) -> Outcome | None:
         async with self._means.pacer.seat(self.question.team) as seat:
@@ -333,7 +344,7 @@ class Run:
             written_before=self._written_before,
             beginning=self._beginning(),
         )
-        streaming = asyncio.create_task(self._answer.stream(live, held, self._on_unsettled))
+        streaming = asyncio.create_task(self._answer.stream(live, held, self._on_orphans))
         try:
             await asyncio.wait([streaming, self._stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -199,7 +199,7 @@ async def test_several_messages_of_a_reply_are_one_turn_and_what_still_grows_is_
     assert first.text.endswith("[uada, 16:00] show me")
     assert "half a repl" not in told(conversation) and "Thinking" not in told(conversation)
     assert "interesting" in last.text and "and mine?" in last.text
-    assert [left.ts for left in conversation.unsettled] == [ts(20)]
+    assert [left.question.ts for left in conversation.orphans] == [ts(20)]
 
 
 @pytest.mark.parametrize(
