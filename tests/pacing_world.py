@@ -150,12 +150,13 @@ class World:
                 case Way.POST:
                     await ending.wait()
                     seat.text_ended()
-                    await self.pacer.post(TEAM, channel)
+                    await self.pacer.post(TEAM, channel, is_final=True)
                     await self._show(shown)
                 case Way.EDIT:
                     seat.step_up()
                     if words_on_post:
-                        await self.pacer.post(TEAM, channel)
+                        if not await race(self.pacer.post(TEAM, channel), ending.wait()):
+                            await self.pacer.post(TEAM, channel, is_final=True)
                         await self._show(shown)
                     await self._edited(seat, shown, ending)
             await end

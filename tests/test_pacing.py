@@ -430,6 +430,25 @@ async def test_posts_go_in_the_order_in_which_they_were_asked_for() -> None:
     assert went == [(0, 0.0), (2, 1.05), (3, 2.1)]
 
 
+async def test_the_post_that_ends_a_reply_goes_ahead_of_those_that_begin_one() -> None:
+    clock = FakeClock()
+    pacer = Pacer(clock, 50)
+    went: list[str] = []
+
+    async def post(name: str, is_final: bool) -> None:
+        await pacer.post(TEAM, CHANNEL, is_final=is_final)
+        went.append(name)
+
+    posts = [("begins", False), ("begins, too", False), ("ends", True), ("ends later", True)]
+    tasks = []
+    for name, is_final in posts:
+        tasks.append(start(post(name, is_final)))
+        await clock.advance(0.01)
+    await clock.advance(5)
+    await asyncio.gather(*tasks)
+    assert went == ["begins", "ends", "ends later", "begins, too"]
+
+
 async def test_a_pause_of_posts_holds_in_its_channel_or_in_the_workspace() -> None:
     clock = FakeClock()
     pacer = Pacer(clock, 50)

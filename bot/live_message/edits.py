@@ -143,8 +143,9 @@ class Edits:
                 return True
             if part.number == 0:
                 writing.on_first_post_late()
-        due = writing.pacer.post(writing.team, writing.channel)
-        if writing.ending.is_set():
+        is_final = writing.ending.is_set()
+        due = writing.pacer.post(writing.team, writing.channel, is_final=is_final)
+        if is_final:
             await due
             return True
         return await race(due, writing.ending.wait())

@@ -39,6 +39,8 @@ class Waiter:
     go: asyncio.Future[bool] = field(default_factory=asyncio.Future)
     number: int = field(default_factory=_numbers.__next__)
     """Its place among those that ask."""
+    is_final: bool = False
+    """It ends a reply."""
     calls: dict[Budget, Call] = field(default_factory=dict)
     """What was counted for it."""
     question: Question | None = None
@@ -203,7 +205,7 @@ class Line(ABC, Generic[W]):
 
 
 class Queue(Line[Waiter]):
-    """First come, first served; each call counts in all of the budgets."""
+    """Finals first, then first come, first served; each call counts in all of the budgets."""
 
     def __init__(
         self, name: str, budgets: Sequence[Budget], clock: Clock, sharing: Sharing
@@ -211,12 +213,12 @@ class Queue(Line[Waiter]):
         super().__init__(name, budgets, clock, sharing)
         self._booked: list[Waiter] = []
 
-    async def take(self, timeout_s: float = math.inf) -> bool:
+    async def take(self, timeout_s: float = math.inf, *, is_final: bool = False) -> bool:
         """Wait for the next call; False, at once, if there will be none within `timeout_s`."""
         if self.wait_s() > timeout_s:
             return False
         now = self._clock.now()
-        return await self._wait(Waiter(now, now + timeout_s))
+        return await self._wait(Waiter(now, now + timeout_s, is_final=is_final))
 
     def book(self) -> bool:
         """Take a call if one is free and nobody waits; to be confirmed before it goes."""
@@ -256,7 +258,7 @@ class Queue(Line[Waiter]):
         return not self._waiters and self._budgets[0].idle()
 
     def _next(self) -> Waiter | float:
-        first = self._waiters[0]
+        first = min(self._waiters, key=lambda waiter: (not waiter.is_final, waiter.number))
         wait_s = max(budget.wait_s() for budget in self._budgets)
         wait_s = max(wait_s, first.held_until - self._clock.now())
         return wait_s if wait_s > 0 else first

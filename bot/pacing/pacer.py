@@ -221,9 +221,10 @@ class Pacer:
         booking is undone, and `post` waits for the next one."""
         return await self._post_queue(team, channel).confirm()
 
-    async def post(self, team: str, channel: str) -> None:
-        """Wait for the channel's next post: one a second (special tier of chat.postMessage)."""
-        await self._post_queue(team, channel).take()
+    async def post(self, team: str, channel: str, *, is_final: bool = False) -> None:
+        """Wait for the channel's next post: one a second (special tier of chat.postMessage). One
+        that ends a reply goes ahead of those that begin one."""
+        await self._post_queue(team, channel).take(is_final=is_final)
 
     def posting(self, team: str, channel: str) -> None:
         """The post that was taken is sent now."""
