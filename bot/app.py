@@ -63,34 +63,9 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         _warn_of_missing_scopes(channels, workspace.identity)
         store = await stack.enter_async_context(_store(settings, clock, workspace.identity))
         pacer = await stack.enter_async_context(
-            Pacer(
-                clock,
-                settings.edits_per_minute,
-                store.ledger,
-                delivery=settings.delivery,
-            )
+            Pacer(clock, settings.edits_per_minute, store.ledger, delivery=settings.delivery)
         )
-        claude = Claude(
-            api_key=settings.anthropic_api_key,
-            base_url=settings.anthropic_base_url,
-            fallback_model=settings.claude_fallback_model,
-            max_tokens=settings.claude_max_tokens,
-            clocks=Clocks(
-                first_event_s=settings.first_event_timeout_s,
-                idle_s=settings.idle_timeout_s,
-                total_s=settings.total_timeout_s,
-            ),
-        )
-        stack.push_async_callback(claude.close)
-        warming = asyncio.create_task(claude.warm_up(channels.models()))
-        stack.callback(warming.cancel)
-        slack = Slack({workspace.identity.team: workspace})
-        policy = Policy(
-            settings.allowed_users,
-            settings.allowed_channels,
-            settings.allow_external_users,
-            channels,
-        )
+        claude = await stack.enter_async_context(_claude(settings, channels))
         conversations = Conversations(
             pacer,
             Files(pacer),
@@ -100,31 +75,83 @@ async def build(settings: Settings) -> AsyncIterator[Bot]:
         )
         stack.push_async_callback(conversations.close)
         turns = Turns(
-            Means(
-                slack=slack,
+            _means(
+                settings,
+                clock=clock,
+                channels=channels,
+                workspace=workspace,
                 store=store,
+                pacer=pacer,
                 claude=claude,
                 conversations=conversations,
-                pacer=pacer,
-                policy=policy,
-                follow_ups=FollowUps(
-                    store=store,
-                    slack=slack,
-                    pacer=pacer,
-                    policy=policy,
-                    clock=clock,
-                    following=channels.follow_ups,
-                ),
-                channels=channels,
-                leases=Leases(store, clock),
-                places=Places(store, settings.max_concurrent_replies),
-                max_messages=settings.max_messages,
-                clock=clock,
             )
         )
         bolt = _bolt(settings, workspace.identity)
         listeners.register(bolt, turns)
         yield Bot(bolt, turns, store, workspace)
+
+
+@asynccontextmanager
+async def _claude(settings: Settings, channels: Channels) -> AsyncIterator[Claude]:
+    """Claude's side, with a connection that is opened beside the rest of the start."""
+    claude = Claude(
+        api_key=settings.anthropic_api_key,
+        base_url=settings.anthropic_base_url,
+        fallback_model=settings.claude_fallback_model,
+        max_tokens=settings.claude_max_tokens,
+        clocks=Clocks(
+            first_event_s=settings.first_event_timeout_s,
+            idle_s=settings.idle_timeout_s,
+            total_s=settings.total_timeout_s,
+        ),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(claude.close)
+        warming = asyncio.create_task(claude.warm_up(channels.models()))
+        stack.callback(warming.cancel)
+        yield claude
+
+
+def _means(
+    settings: Settings,
+    *,
+    clock: Clock,
+    channels: Channels,
+    workspace: Workspace,
+    store: Store,
+    pacer: Pacer,
+    claude: Claude,
+    conversations: Conversations,
+) -> Means:
+    """What turns work with."""
+    slack = Slack({workspace.identity.team: workspace})
+    policy = Policy(
+        settings.allowed_users,
+        settings.allowed_channels,
+        settings.allow_external_users,
+        channels,
+    )
+    return Means(
+        slack=slack,
+        store=store,
+        claude=claude,
+        conversations=conversations,
+        pacer=pacer,
+        policy=policy,
+        follow_ups=FollowUps(
+            store=store,
+            slack=slack,
+            pacer=pacer,
+            policy=policy,
+            clock=clock,
+            following=channels.follow_ups,
+        ),
+        channels=channels,
+        leases=Leases(store, clock),
+        places=Places(store, settings.max_concurrent_replies),
+        max_messages=settings.max_messages,
+        clock=clock,
+    )
 
 
 def _warn_of_missing_scopes(channels: Channels, identity: Identity) -> None:
