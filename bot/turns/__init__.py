@@ -11,30 +11,24 @@ from typing import Any, Final
 
 from bot import logs
 from bot.conversation import Orphan
-from bot.errors import BotError, Draining, SlackError, StoreUnavailable
+from bot.errors import Draining, SlackError, StoreUnavailable
 from bot.store import News, OpenTurn
 from bot.turn import Outcome, Question, TurnKey
 from bot.turns import closing, end, sentences
 from bot.turns.again import Press
+from bot.turns.leaving import Leaving
 from bot.turns.means import Means
-from bot.turns.places import thread_of
 from bot.turns.recovery import Recovery
 from bot.turns.run import Run
+from bot.turns.running import Running
 
 log = logging.getLogger(__name__)
 
 ACCEPT_TIMEOUT_S: Final = 2.0
-SETTLE_SHARE: Final = 0.4
-"""Of the shutdown grace, for showing the interrupted replies' last state ..."""
 Place = tuple[str, str, str]
 """Team, channel, ts of a message."""
 DELETED: Final = 5_000
 """How many deleted messages are remembered."""
-CLOSE_S: Final = 2.0
-"""... and for ending what is then still under way, and closing everything."""
-CANCEL_S: Final = 1.0
-TAKEN_WITHIN_S: Final = 1.0
-"""Who takes a reply over does it within milliseconds of hearing that it may."""
 
 
 class Turns:
@@ -42,21 +36,17 @@ class Turns:
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._runs: dict[TurnKey, Run] = {}
-        self._running: dict[TurnKey, asyncio.Task[None]] = {}
         self._accepting: dict[TurnKey, asyncio.Future[bool]] = {}
         self._deleted: OrderedDict[Place, None] = OrderedDict()
         """Messages whose deletion was told, since it may overtake what else is told of them."""
         self._twins: dict[TurnKey, Question] = {}
         """Of events that are just being claimed; they say what came with the question."""
-        self._errands: set[asyncio.Task[None]] = set()
-        """Short work that outlives what asked for it: records, news, a word to somebody."""
-        self._renewing: asyncio.Task[None] | None = None
-        self._recovering: asyncio.Task[None] | None = None
-        self._hearing: asyncio.Task[None] | None = None
-        self._leaving = end.AFTER_A_RESTART
-        self._handed_over: set[TurnKey] = set()
         self._recovery = Recovery(means, self)
+        self._running = Running(
+            means, on_orphans=self._settle_orphans, on_settled=self._recovery.forget
+        )
+        self._leaving = Leaving(means.store, self._running)
+        self._watches: dict[str, asyncio.Task[None]] = {}
         self._editing = asyncio.Lock()
         """Two edits of one question in a row must not both follow the same run."""
         self.draining = False
@@ -64,17 +54,21 @@ class Turns:
     def start(self) -> None:
         """Begin to renew leases, to hear the other processes, and to look for turns that an
         earlier process, or a failure, has left open."""
-        self._renewing = asyncio.create_task(_keep(self._means.leases.renew), name="leases")
-        self._recovering = asyncio.create_task(_keep(self._recovery.watch), name="recovery")
-        self._hearing = asyncio.create_task(_keep(self._hear), name="news")
+        watches = {
+            "recovery": self._recovery.watch,
+            "leases": self._means.leases.renew,
+            "news": self._hear,
+        }
+        for name, watch in watches.items():
+            self._watches[name] = asyncio.create_task(_keep(watch), name=name)
 
     def has(self, key: TurnKey) -> bool:
         """Whether the turn runs here, or is just being accepted."""
-        return key in self._runs or key in self._accepting
+        return self._running.get(key) is not None or key in self._accepting
 
     def take_over(self, entry: OpenTurn) -> None:
         """Run a turn whose lease was just taken, with what is there already."""
-        self._start(entry.question, entry=entry)
+        self._running.start(entry.question, entry=entry)
 
     # --- questions ----------------------------------------------------------------------------
 
@@ -117,7 +111,7 @@ class Turns:
 
     def tell(self, asks: Question, word: str) -> None:
         """Say `word` to whoever `asks`, and to nobody else."""
-        self._spawn(self._tell_person(asks, word))
+        self._running.spawn(self._tell_person(asks, word))
 
     def message_deleted(self, team: str, channel: str, ts: str) -> None:
         """Somebody deleted message `ts`: end the turn that it asks or that it belongs to."""
@@ -134,77 +128,19 @@ class Turns:
 
     async def idle(self) -> None:
         """Return when no turn is under way."""
-        while self._running or self._errands:
-            await asyncio.wait([*self._running.values(), *self._errands])
-
-    # --- the end of the process ---------------------------------------------------------------
+        await self._running.idle()
 
     async def drain(self, grace_s: float) -> None:
         """Accept nothing more; let replies finish; hand the others over to another process, or
         settle them; within `grace_s`."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + grace_s - min(CLOSE_S, 0.4 * grace_s)
-        settles_at = loop.time() + (1 - SETTLE_SHARE) * (ends_at - loop.time())
         self.draining = True
-        if self._recovering is not None:
-            self._recovering.cancel()
-        if grace_s > 0 and self._runs:
-            await self._leave()
-            await self._finished(settles_at - loop.time())
-            for run in list(self._runs.values()):
-                run.stop(self._leaving)
-            await self._finished(ends_at - loop.time())
-            await self._take_back(ends_at - loop.time())
-        await self._cancel_all()
-
-    async def _leave(self) -> None:
-        """Find out who can go on with the replies here; those that have no text yet go at once."""
-        try:
-            await self._means.store.leave()
-            has_peers = await self._means.store.peers() > 0
-        except StoreUnavailable:
-            has_peers = False
-        if has_peers:
-            self._leaving = end.HANDED_OVER
-            for run in self._runs.values():
-                if not run.has_text:
-                    run.stop(self._leaving)
-
-    async def _take_back(self, timeout_s: float) -> None:
-        """End replies that were handed over, but that nobody has taken up: the others may be
-        leaving too."""
-        if not self._handed_over or timeout_s <= TAKEN_WITHIN_S:
-            return
-        await asyncio.sleep(TAKEN_WITHIN_S)
-        try:
-            for entry in await self._means.store.abandoned():
-                key = entry.question.key
-                if entry.question.in_doubt:  # it shows nothing yet, and stays in the journal
-                    continue
-                if key in self._handed_over and await self._means.store.take_up(key):
-                    self._start(entry.question, entry=replace(entry, only_ends=True))
-        except StoreUnavailable as error:
-            logs.warning(log, "handed_over_unseen", detail=str(error))
-        await self._finished(timeout_s - TAKEN_WITHIN_S)
-
-    async def _finished(self, timeout_s: float) -> None:
-        if self._running and timeout_s > 0:
-            await asyncio.wait(self._running.values(), timeout=timeout_s)
-
-    async def _cancel_all(self) -> None:
-        """Nothing goes on here; outcomes that are known are recorded, and what is left open may be
-        taken up by another process at once."""
-        for key, task in self._running.items():
-            task.cancel()
-            self._spawn(closing.release(self._means.store, key, tried=False))
-        rest = [*self._running.values(), *self._errands]
-        if rest:
-            await asyncio.wait(rest, timeout=CANCEL_S)
-        watches = (self._renewing, self._recovering, self._hearing)
-        left = [*self._errands, *(watch for watch in watches if watch is not None)]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        if (recovering := self._watches.get("recovery")) is not None:
+            recovering.cancel()
+        await self._leaving.leave(grace_s)
+        await self._running.cancel()
+        for watch in self._watches.values():
+            watch.cancel()
+        await asyncio.gather(*self._watches.values(), return_exceptions=True)
 
     # --- accepting ----------------------------------------------------------------------------
 
@@ -233,94 +169,25 @@ class Turns:
         if writing.cancelled() or writing.exception() is not None:
             return
         if not writing.result():
-            run = self._runs.get(key)
+            run = self._running.get(key)
             if run is not None:
                 run.tell_twin(twin)
             return
         question = replace(question, files=twin.files, attachments=twin.attachments)
         if self.draining:
-            self._spawn(closing.release(self._means.store, key, tried=False))
+            self._running.spawn(closing.release(self._means.store, key, tried=False))
             return
-        # The run before may still be writing: the two take turns.
-        before = self._runs.get(replace(key, run=key.run - 1))
-        if before is not None:
-            self._means.leases.drop(before.question.key)
-            before.supersede()
         is_deleted = (question.team, question.channel, question.ts) in self._deleted
         if is_deleted and question.run == 0:  # later runs have messages to take away
-            self._spawn(self._record(key, Outcome.GONE))
+            self._running.spawn(self._running.record(key, Outcome.GONE))
         else:
-            self._start(question, follows=before, beside=beside)
-
-    def _start(
-        self,
-        question: Question,
-        *,
-        entry: OpenTurn | None = None,
-        follows: Run | None = None,
-        beside: str | None = None,
-    ) -> None:
-        run = Run(
-            self._means,
-            question,
-            entry=entry,
-            follows=follows,
-            beside=beside,
-            on_orphans=self._settle_orphans,
-        )
-        key = question.key
-        self._runs[key] = run
-        task = asyncio.create_task(self._run(run), name=f"turn:{key}")
-        self._running[key] = task
-        task.add_done_callback(lambda _: self._running.pop(key, None))
-        self._means.leases.hold(key, lambda: self._lost(key))
-
-    async def _run(self, run: Run) -> None:
-        key = run.question.key
-        logs.turn_key.set(str(key))
-        outcome: Outcome | None = None
-        try:
-            try:
-                outcome = await run.run()
-            except BotError as error:
-                logs.warning(log, "turn_left_open", kind=type(error).__name__, detail=str(error))
-            except Exception:
-                log.exception("turn_crashed")
-            # Not to be interrupted: whatever ends this task, the outcome is known.
-            await asyncio.shield(self._spawn(self._close(run, outcome)))
-        finally:
-            del self._runs[key]
-            self._means.leases.drop(key)
-
-    async def _close(self, run: Run, outcome: Outcome | None) -> None:
-        key = run.question.key
-        if outcome is not None:
-            await self._record(key, outcome)
-        else:
-            if run.is_handed_over:
-                self._handed_over.add(key)
-            await closing.release(self._means.store, key, tried=not run.is_handed_over)
-        self._means.places.changed(thread_of(run.question))
-
-    async def _record(self, key: TurnKey, outcome: Outcome) -> None:
-        if await closing.record(self._means.store, self._means.clock, key, outcome):
-            self._recovery.forget(key)
-
-    def _lost(self, key: TurnKey) -> None:
-        """Another process has taken the turn up, or it was settled: write nothing more. One that is
-        just being closed here has no lease any more either."""
-        run = self._runs.get(key)
-        if run is not None and run.is_over:
-            return
-        if (task := self._running.get(key)) is not None:
-            logs.warning(log, "lease_lost", turn=str(key))
-            task.cancel()
+            self._running.start(question, beside=beside)
 
     # --- what others have left, and what they tell ----------------------------------------------
 
     def _settle_orphans(self, orphans: Sequence[Orphan]) -> None:
         for orphan in orphans:
-            self._spawn(self._recovery.settle_orphan(orphan))
+            self._running.spawn(self._recovery.settle_orphan(orphan))
 
     async def _hear(self) -> None:
         async for news in self._means.store.news():
@@ -332,7 +199,7 @@ class Turns:
                 case "deleted":
                     self._delete_here(news.team, news.channel, news.ts)
                 case "edited":
-                    self._spawn(self._edit_heard_of(news))
+                    self._running.spawn(self._edit_heard_of(news))
 
     def _delete_here(self, team: str, channel: str, ts: str) -> bool:
         """End the turn that a deleted message asked, or belonged to, if it runs here."""
@@ -340,7 +207,7 @@ class Turns:
         self._deleted[team, channel, ts] = None
         if len(self._deleted) > DELETED:
             self._deleted.popitem(last=False)
-        for run in list(self._runs.values()):
+        for run in self._running.runs():
             question = run.question
             if (question.team, question.channel) != (team, channel):
                 continue
@@ -357,25 +224,16 @@ class Turns:
         self, team: str, channel: str, ts: str, text: str | None, edited_ts: str
     ) -> bool:
         """Begin the turn again that an edited message asks, if it runs here."""
-        if self._latest_run(team, channel, ts) is None:
+        if self._running.latest(team, channel, ts) is None:
             return False  # of most edits: they wait for nothing
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S), self._editing:
-                if (latest := self._latest_run(team, channel, ts)) is None:
+                if (latest := self._running.latest(team, channel, ts)) is None:
                     return False
                 await self._begin_again(latest, text, edited_ts)
         except TimeoutError as error:
             raise StoreUnavailable("earlier edits wait for the store") from error
         return True
-
-    def _latest_run(self, team: str, channel: str, ts: str) -> Run | None:
-        """The last run of the question `ts`, if one is under way here."""
-        asked = [
-            run
-            for run in self._runs.values()
-            if (run.question.team, run.question.channel, run.question.ts) == (team, channel, ts)
-        ]
-        return max(asked, key=lambda run: run.question.run, default=None)
 
     async def _begin_again(self, latest: Run, text: str | None, edited_ts: str) -> None:
         """Answer the question as it reads now: `text`, or (None) as Slack says."""
@@ -386,7 +244,7 @@ class Turns:
             anew = replace(
                 question, run=question.run + 1, reuses=True, continues=False, text=text or ""
             )
-            if not await self._accept(anew) or (begun := self._runs.get(anew.key)) is None:
+            if not await self._accept(anew) or (begun := self._running.get(anew.key)) is None:
                 return
             latest = begun
         latest.edited_ts = edited_ts
@@ -396,14 +254,14 @@ class Turns:
         try:
             await self._edit_here(news.team, news.channel, news.ts, None, news.edited_ts)
         except Draining:
-            if (latest := self._latest_run(news.team, news.channel, news.ts)) is not None:
-                latest.stop(self._leaving)  # whoever goes on with it reads the new text
+            if (latest := self._running.latest(news.team, news.channel, news.ts)) is not None:
+                latest.stop(self._leaving.how)  # whoever goes on with it reads the new text
         except StoreUnavailable as error:
             logs.warning(log, "edit_unheeded", detail=str(error))
 
     def _spread(self, news: News) -> None:
         if self._means.store.shared:
-            self._spawn(self._tell_processes(news))
+            self._running.spawn(self._tell_processes(news))
 
     async def _tell_processes(self, news: News) -> None:
         try:
@@ -419,12 +277,6 @@ class Turns:
             await workspace.tell(asks.channel, asks.user, word, asks.reply_thread_ts or None)
         except SlackError as error:
             logs.warning(log, "word_untold", code=error.code)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-        return task
 
 
 async def _keep(watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
