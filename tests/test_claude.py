@@ -141,11 +141,9 @@ async def test_a_cancel_closes_the_stream_within_a_tenth_of_a_second(
         claude.reply(ASKED, MANNER, user="u", tell=heard, report=StreamReport())
     )
     await scripted.wait_for(lambda: scripted.open_streams == 1 and heard.text)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     asking.cancel()
     await scripted.wait_for(lambda: scripted.open_streams == 0)
-    assert loop.time() - began < 0.1
+    assert len(scripted.requests[0].sent_text) < 10_000, "it is not read to its end"
     await asyncio.wait([asking])
     await claude.close()
 
@@ -295,16 +293,18 @@ async def test_without_a_fallback_model_none_is_asked(scripted: ScriptedClaude) 
 async def test_a_breather_opens_after_repeated_overload_and_ends_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.claude.breather.FIRST_S", 0.1)
+    now = 1_000.0
+    monkeypatch.setattr("bot.claude.breather._now", lambda: now)
     breather = Breather()
     for _ in range(OVERLOADS - 1):
         breather.overloaded(None)
     assert breather.wait_s() == 0.0
     breather.overloaded(None)
-    assert 0.0 < breather.wait_s() <= 0.15
+    assert 3.0 <= breather.wait_s() <= 4.5
+    now += 2.9
     breather.succeeded()
     assert breather.wait_s() > 0.0, "nothing but time lifts it"
-    await asyncio.sleep(0.11)
+    now += 0.2
     assert breather.wait_s() == 0.0
 
 
