@@ -22,8 +22,13 @@ from bot.playground.claude import Reply, ScriptedClaude
 from bot.playground.slack import Message, SlackEmulator
 from bot.slack import Mark
 
-# The same examples in every run: what fails, fails again.
-hypothesis.settings.register_profile("same", derandomize=True)
+# The same examples in every run: what fails, fails again, and no clock has a say in it.
+hypothesis.settings.register_profile(
+    "same",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("same")
 
 # Nothing here speaks TLS, and a client takes 30 ms to load the certificates of a usual machine: it
