@@ -18,6 +18,7 @@ import aiohttp
 from bot import cli
 
 ROOT = Path(__file__).parent.parent
+PASSED_ON = ("PATH", "SSL_CERT_DIR", "SSL_CERT_FILE")
 
 # The SDKs take seconds to load, which dozens of bots need not do anew: each is forked from one
 # process that has loaded them and done nothing else.
@@ -101,7 +102,8 @@ async def bot_process(
 ) -> AsyncIterator[BotProcess]:
     """Start the bot; it is killed on leaving, if it still runs."""
     port = port or free_port()
-    whole_env = {"PATH": os.environ["PATH"], "PORT": str(port), **env}
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    whole_env = {**passed_on, "PORT": str(port), **env}
     output = asyncio.StreamReader(limit=2**20)
     with tempfile.TemporaryDirectory() as folder:
         pipe = f"{folder}/output"

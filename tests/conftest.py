@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,9 +22,29 @@ from bot.playground.claude import Reply, ScriptedClaude
 from bot.playground.slack import Message, SlackEmulator
 from bot.slack import Mark
 
-# The same examples in every run: what fails, fails again.
-hypothesis.settings.register_profile("same", derandomize=True)
+# The same examples in every run: what fails, fails again, and no clock has a say in it.
+hypothesis.settings.register_profile(
+    "same",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("same")
+
+# Nothing here speaks TLS, and a client takes 30 ms to load the certificates of a usual machine: it
+# finds a folder without any. Processes are handed it on.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
+# The SDKs are thousands of modules that stay: the garbage collector need not look through them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
 
 FAST = 4_000.0
 """Tokens per second of a scripted reply that a test does not want to watch."""

@@ -41,5 +41,8 @@ class FakeClock:
 
 async def settle() -> None:
     """Let every task that can run, run."""
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     for _ in range(12):
         await asyncio.sleep(0)
+        if not ready:
+            return

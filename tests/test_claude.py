@@ -38,16 +38,15 @@ from tests.conftest import going_on, prose
 MANNER = Manner("Be brief.", "claude-sonnet-5-5", "low")
 ASKED = [Message("user", "[ada] tell me")]
 PATIENT = Clocks(first_event_s=5.0, idle_s=5.0, total_s=25.0)
-FAST = Clocks(first_event_s=0.3, idle_s=0.15, total_s=6.0)
 
 
-def client(scripted: ScriptedClaude, clocks: Clocks = FAST, **changes: Any) -> Claude:
+def client(scripted: ScriptedClaude, **changes: Any) -> Claude:
     arguments: dict[str, Any] = {
         "api_key": "sk-ant-scripted",
         "base_url": scripted.base_url,
         "fallback_model": "claude-haiku-5-5",
         "max_tokens": 16_000,
-        "clocks": clocks,
+        "clocks": PATIENT,
     }
     return Claude(**{**arguments, **changes})
 
@@ -120,7 +119,7 @@ def test_for_any_text_and_any_breaks_the_end_is_the_whole_text_or_an_honest_part
                 return replace(going(body), damage=damage)
 
             scripted.default = answer
-            heard, ended, report = await ask(client(scripted, PATIENT))
+            heard, ended, report = await ask(client(scripted))
             if isinstance(ended, Done):
                 assert heard.text.split() == text.split()
             else:
@@ -131,7 +130,7 @@ def test_for_any_text_and_any_breaks_the_end_is_the_whole_text_or_an_honest_part
     asyncio.run(run())
 
 
-async def test_a_cancel_closes_the_stream_within_a_tenth_of_a_second(
+async def test_a_cancel_closes_the_stream_at_once(
     scripted: ScriptedClaude,
 ) -> None:
     scripted.script(Reply(text=prose(20_000), tokens_per_second=50))
@@ -141,11 +140,9 @@ async def test_a_cancel_closes_the_stream_within_a_tenth_of_a_second(
         claude.reply(ASKED, MANNER, user="u", tell=heard, report=StreamReport())
     )
     await scripted.wait_for(lambda: scripted.open_streams == 1 and heard.text)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     asking.cancel()
     await scripted.wait_for(lambda: scripted.open_streams == 0)
-    assert loop.time() - began < 0.1
+    assert len(scripted.requests[0].sent_text) < 10_000, "it is not read to its end"
     await asyncio.wait([asking])
     await claude.close()
 
@@ -295,16 +292,18 @@ async def test_without_a_fallback_model_none_is_asked(scripted: ScriptedClaude) 
 async def test_a_breather_opens_after_repeated_overload_and_ends_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.claude.breather.FIRST_S", 0.1)
+    now = 1_000.0
+    monkeypatch.setattr("bot.claude.breather._now", lambda: now)
     breather = Breather()
     for _ in range(OVERLOADS - 1):
         breather.overloaded(None)
     assert breather.wait_s() == 0.0
     breather.overloaded(None)
-    assert 0.0 < breather.wait_s() <= 0.15
+    assert 3.0 <= breather.wait_s() <= 4.5
+    now += 2.9
     breather.succeeded()
     assert breather.wait_s() > 0.0, "nothing but time lifts it"
-    await asyncio.sleep(0.11)
+    now += 0.2
     assert breather.wait_s() == 0.0
 
 

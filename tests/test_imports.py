@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -87,13 +88,20 @@ def imports(module: str, path: Path) -> Iterator[str]:
                 yield name if name in MODULES else base
 
 
-IMPORTS = {module: set(imports(module, path)) for module, path in MODULES.items()}
-INNER = [
-    (module, other)
-    for module, others in IMPORTS.items()
-    for other in sorted(others)
-    if other.split(".")[0] == "bot" and part_of(other) not in ("", part_of(module))
-]
+@cache
+def all_imports() -> dict[str, set[str]]:
+    return {module: set(imports(module, path)) for module, path in MODULES.items()}
+
+
+@cache
+def inner() -> list[tuple[str, str]]:
+    """Which module imports which of another part."""
+    return [
+        (module, other)
+        for module, others in all_imports().items()
+        for other in sorted(others)
+        if other.split(".")[0] == "bot" and part_of(other) not in ("", part_of(module))
+    ]
 
 
 def test_every_part_has_a_floor_and_every_floor_only_parts_that_exist() -> None:
@@ -101,13 +109,13 @@ def test_every_part_has_a_floor_and_every_floor_only_parts_that_exist() -> None:
 
 
 def test_the_package_itself_imports_nothing() -> None:
-    assert IMPORTS["bot"] <= {"__future__"}
+    assert all_imports()["bot"] <= {"__future__"}
 
 
 def test_imports_only_point_downwards() -> None:
     upwards = [
         f"{module} (floor {LEVEL[part_of(module)]}) imports {other} (floor {LEVEL[part_of(other)]})"
-        for module, other in INNER
+        for module, other in inner()
         if LEVEL[part_of(other)] >= LEVEL[part_of(module)]
     ]
     assert upwards == []
@@ -117,7 +125,7 @@ def test_imports_only_point_downwards() -> None:
 def test_an_sdk_stays_at_its_border(sdk: str) -> None:
     beyond = [
         module
-        for module, others in IMPORTS.items()
+        for module, others in all_imports().items()
         if part_of(module) not in BORDER[sdk]
         and any(other.split(".")[0] == sdk for other in others)
     ]
@@ -126,21 +134,21 @@ def test_an_sdk_stays_at_its_border(sdk: str) -> None:
 
 def test_everything_that_is_imported_is_ours_the_standard_library_or_has_a_border() -> None:
     known = {"bot", *BORDER, *sys.stdlib_module_names}
-    imported = {other.split(".")[0] for others in IMPORTS.values() for other in others}
+    imported = {other.split(".")[0] for others in all_imports().values() for other in others}
     assert imported - known == set()
 
 
 def test_the_fakes_share_no_code_with_the_bot() -> None:
     shared = [
         f"{module} imports {other}"
-        for module, other in INNER
+        for module, other in inner()
         if part_of(module) == "playground" and part_of(other) not in SHARED_WITH_THE_FAKES
     ]
     assert shared == []
 
 
 def test_only_the_command_line_knows_the_playground() -> None:
-    assert {module for module, other in INNER if part_of(other) == "playground"} <= {"bot.cli"}
+    assert {module for module, other in inner() if part_of(other) == "playground"} <= {"bot.cli"}
 
 
 def test_the_drawing_in_the_docs_shows_these_floors() -> None:
@@ -151,19 +159,25 @@ def test_the_drawing_in_the_docs_shows_these_floors() -> None:
 
 
 IMPORT_EACH_ALONE = """
-import importlib, sys
+import gc, importlib, sys
+gc.disable()
 names = sys.argv[1:]
 for name in names:  # loads the SDKs, once
     importlib.import_module(name)
+loaded_by = {}
 for name in names:
     depth = 3 if name.startswith("bot.playground.") else 2
-    part = name.split(".")[:depth]
-    for loaded in [loaded for loaded in sys.modules if loaded.split(".")[:depth] == part]:
+    part = ".".join(name.split(".")[:depth])
+    if name in loaded_by.get(part, ()):
+        continue  # whoever imports it alone imports its package before it, which imports it
+    for loaded in [loaded for loaded in sys.modules if f"{loaded}.".startswith(f"{part}.")]:
         del sys.modules[loaded]
     try:
         importlib.import_module(name)
     except ImportError as error:
         print(f"{name}: {error}")
+    if name == part:
+        loaded_by[part] = {loaded for loaded in sys.modules if loaded.startswith(f"{part}.")}
 """
 
 

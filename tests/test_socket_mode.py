@@ -83,7 +83,7 @@ async def test_a_mention_is_answered_over_the_socket(world: World, bot: Server) 
 async def test_while_one_connection_is_refreshed_the_other_listens(
     world: World, bot: Server, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(emulated, "_GRACE_S", 0.3)
+    monkeypatch.setattr(emulated, "_GRACE_S", 1.5)
     world.slack.settings.ack_timeout_s = 10.0
     asked = [await ask_alone(world) for _ in range(4)]
     await world.slack.disconnect_sockets(reason, which=0)

@@ -33,7 +33,7 @@ QUESTION = Question(
 )
 KEY = QUESTION.key
 EDITS = Claim("T1:edits", 10, 60.0)
-DYING_S = 0.05
+DYING_S = 0.3
 """The leases of a process that is about to die."""
 PREFIXES = (f"{random.randrange(10**6)}-{number}:" for number in itertools.count())
 

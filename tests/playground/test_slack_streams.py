@@ -401,12 +401,12 @@ async def test_a_status_line_goes_when_the_app_posts_or_streams_in_the_thread() 
 
 
 async def test_a_status_line_lapses_unless_it_is_renewed() -> None:
-    async with room(status_lifetime_s=0.1) as space:
+    async with room(status_lifetime_s=0.8) as space:
         root, changes = await ask(space), space.slack.changes(space.general)
         await set_status(space, root)
         await asyncio.sleep(0.05)
         await set_status(space, root, "is still thinking")
-        told = [await asyncio.wait_for(anext(changes), 1.0) for _ in range(3)]
+        told = [await asyncio.wait_for(anext(changes), 10.0) for _ in range(3)]
         assert [change.status and change.status.status for change in told] == [
             "is thinking",
             "is still thinking",
@@ -415,7 +415,7 @@ async def test_a_status_line_lapses_unless_it_is_renewed() -> None:
         first, second = space.slack.status_lines
         assert (first.end, second.end) == ("replaced", "lapsed")
         assert first.until == second.since or second.since - (first.until or 0.0) < 0.01
-        assert second.until == second.since + 0.1
+        assert second.until == second.since + 0.8
         assert space.slack.status(space.general, root) == ""
 
 
