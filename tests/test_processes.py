@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -266,3 +267,32 @@ async def test_every_process_follows_a_thread_that_one_was_asked_in(
         await world.idle()
         assert len(world.replies(root)) == len(world.claude.requests) == 2
         assert world.slack.count("conversations.replies") == 1, "the conversation's"
+
+
+async def test_a_reply_that_waits_behind_a_stream_does_not_take_it_when_it_is_handed_over(
+    world: World, redis: RedisServer
+) -> None:
+    first, second = prose(2_000), prose(600).replace("Sentence", "Phrase")
+
+    def answer(body: dict[str, Any]) -> Reply:
+        is_second = "second" in str(body["messages"][-1])
+        return Reply(text=second) if is_second else Reply(text=first, tokens_per_second=300)
+
+    world.claude.default = answer
+    async with AsyncExitStack() as stack:
+        leaving, staying = [
+            await stack.enter_async_context(world.bot(redis_url=redis.url, delivery="stream"))
+            for _ in range(2)
+        ]
+        both = Two(world, leaving, staying)
+        both.route_to(leaving)
+        ts = await world.ask("first")
+        await world.until(lambda: world.slack.count("chat.appendStream"))
+        await world.ask("second", thread_ts=ts)
+        both.route_to(staying)
+        await leaving.drain(20.0)
+        await world.until(lambda: second[-20:] in world.shown(ts))
+        await staying.idle()
+    one, other = world.replies(ts)
+    assert same(one.sent_markdown, first)
+    assert same(other.sent_markdown, second)

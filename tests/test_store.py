@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bot.clock import SystemClock
 from bot.errors import StoreUnavailable
-from bot.store import ASKED_DAYS, ASKERS, BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News, Store
+from bot.store import ASKED_DAYS, ASKERS, BEGINS, BEHIND_A_REPLY, CLAIM_HOURS, LEASE_S, News, Store
 from bot.store.ledger import Claim, Live, Spent
 from bot.store.redis import RedisStore
 from bot.store.sqlite import SqliteStore
@@ -182,6 +182,25 @@ async def test_open_turns_come_back_with_their_messages_and_without_text(
     assert entry.question == replace(question, text="", files=(), attachments=())
     assert entry.messages == {0: "1700000001.000100", 1: "1700000003.000100"}
     assert entry.accepted_at == pytest.approx(accepted_at, abs=1.0)
+    assert entry.begins is None
+
+
+async def test_a_message_that_was_about_to_begin_is_told_from_one_that_has(
+    backend: Backend, after: After
+) -> None:
+    dying = await backend.open(lease_s=DYING_S)
+    await accepted(dying, QUESTION)
+    await dying.note_message(KEY, 0, "1700000001.000100")
+    await dying.note_message(KEY, 1, BEGINS)
+    store = await after(dying)
+    (entry,) = await store.abandoned()
+    assert (entry.messages, entry.begins) == ({0: "1700000001.000100"}, 1)
+    assert await store.take_up(KEY)
+    await store.note_message(KEY, 1, "1700000002.000100")
+    await store.release(KEY)
+    (entry,) = await store.abandoned()
+    assert entry.messages == {0: "1700000001.000100", 1: "1700000002.000100"}
+    assert entry.begins is None
 
 
 async def test_open_turns_come_back_oldest_first(backend: Backend, after: After) -> None:

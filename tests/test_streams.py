@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,9 @@ from bot.live_message import doubt, edits, streams, writer
 from bot.playground.claude import Damage, Reply
 from bot.playground.slack import Call, Fault
 from bot.serve import Server
+from bot.store import BEGINS
+from bot.store.sqlite import SqliteStore
+from bot.turn import TurnKey
 from tests.conftest import World, code, going_on, prose, same
 
 START, APPEND, STOP, UPDATE = (
@@ -56,6 +60,36 @@ def taken(world: World, *methods: str) -> list[Call]:
 
 def streamed(world: World) -> str:
     return "".join(str(call.args.get("markdown_text") or "") for call in taken(world, *STREAMS))
+
+
+Note = Callable[[SqliteStore, TurnKey, int, str], Awaitable[None]]
+
+
+def noting_only_beginnings(note: Note) -> Note:
+    """What is like a kill between a start and the note of its ts."""
+
+    async def noting(self: SqliteStore, key: TurnKey, part: int, ts: str) -> None:
+        if ts != BEGINS:
+            await asyncio.get_running_loop().create_future()
+        await note(self, key, part, ts)
+
+    return noting
+
+
+def answering(
+    first: str, second: str, *, tokens_per_second: float
+) -> Callable[[dict[str, Any]], Reply]:
+    """Answers "second" with `second`, "third" briefly, and all else, later, with `first`."""
+
+    def answer(body: dict[str, Any]) -> Reply:
+        asked = str(body["messages"][-1])
+        if "third" in asked:
+            return Reply(text="The third.")
+        if "second" in asked:
+            return Reply(text=second, tokens_per_second=tokens_per_second)
+        return Reply(text=first, tokens_per_second=tokens_per_second, first_token_s=0.4)
+
+    return answer
 
 
 async def settled(world: World, text: str, ts: str) -> None:
@@ -478,14 +512,11 @@ async def test_a_retry_leaves_the_stream_of_a_later_question_alone(
 async def test_a_kill_between_the_start_of_a_stream_and_its_note_leaves_no_second_message(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(self: object, key: object, part: int, ts: str) -> None:
-        await asyncio.get_running_loop().create_future()
-
     world.slack.settings.retry_delays_s = AGAIN
     text = prose(1_200)
     world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
     with monkeypatch.context() as patch:
-        patch.setattr("bot.store.sqlite.SqliteStore.note_message", never)
+        patch.setattr(SqliteStore, "note_message", noting_only_beginnings(SqliteStore.note_message))
         async with world.bot(delivery="stream"):
             ts = await world.ask()
             await world.until(lambda: taken(world, START))
@@ -493,6 +524,68 @@ async def test_a_kill_between_the_start_of_a_stream_and_its_note_leaves_no_secon
     async with world.bot(delivery="stream"):
         await settled(world, text, ts)
     assert len(world.replies(ts)) == 1
+
+
+async def test_a_stream_is_not_taken_for_the_reply_that_waits_behind_it(world: World) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
+    first, second = prose(2_000), code(1_000)
+    world.claude.default = answering(first, second, tokens_per_second=150)
+    async with world.bot(delivery="stream"):
+        ts = await world.ask("first")
+        await world.ask("second", thread_ts=ts)
+        await world.until(lambda: taken(world, APPEND))
+    world.claude.default = answering(first, second, tokens_per_second=SLOWLY)
+    async with world.bot(delivery="stream"):
+        await world.until(lambda: second[-20:] in world.shown(ts), 15)
+        await world.idle()
+    one, other = world.replies(ts)
+    assert same(one.sent_markdown, first)
+    assert same(other.sent_markdown, second)
+    assert all(stream.end for stream in world.slack.streams)
+
+
+async def test_a_left_stream_belongs_to_the_first_question_that_has_no_reply(
+    world: World, tmp_path: Path
+) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
+    world.claude.default = answering(prose(2_000), code(1_000), tokens_per_second=150)
+    async with world.bot(delivery="stream"):
+        ts = await world.ask("first")
+        await world.ask("second", thread_ts=ts)
+        await world.until(lambda: taken(world, APPEND))
+    world.claude.default = answering("", "", tokens_per_second=SLOWLY)
+    async with world.bot(delivery="stream", data_dir=str(tmp_path / "empty")):
+        await world.ask("third", thread_ts=ts)
+        await world.until(lambda: "Retry" in str(world.replies(ts)[0].blocks))
+        await world.idle()
+    left = world.replies(ts)[0]
+    assert left.metadata is not None
+    assert left.metadata["event_payload"]["turn"].split(":")[2] == ts
+
+
+async def test_a_kill_as_a_reply_goes_on_below_a_later_one_leaves_no_second_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
+    more = code(900)
+    world.claude.script(Reply(text=prose(600), stop_reason="max_tokens"), Reply(text="The second."))
+    world.claude.default = lambda body: Reply(text=more, tokens_per_second=300)
+    async with world.bot(delivery="stream"):
+        ts = await world.ask("first")
+        await world.idle()
+        await world.ask("second", thread_ts=ts)
+        await world.idle()
+        cut_off = world.replies(ts)[0]
+        with monkeypatch.context() as patch:
+            noting = noting_only_beginnings(SqliteStore.note_message)
+            patch.setattr(SqliteStore, "note_message", noting)
+            assert await world.slack.press(world.ada, world.general, cut_off.ts, "continue") == 200
+            await world.until(lambda: len(taken(world, START)) == 3)
+    async with world.bot(delivery="stream"):
+        await world.until(lambda: same(world.replies(ts)[-1].sent_markdown, more))
+        await world.idle()
+    assert len(world.replies(ts)) == 3
+    assert all(stream.end for stream in world.slack.streams)
 
 
 async def test_a_reply_posted_whole_shows_a_status_line_until_then(world: World) -> None:

@@ -26,7 +26,7 @@ from bot.conversation import budget
 from bot.conversation.compose import MARKING, Material, Named, compose, mentioned
 from bot.conversation.lines import Line, lines_before
 from bot.conversation.names import Names
-from bot.conversation.orphans import Orphan, orphans, streams_of
+from bot.conversation.orphans import Orphan, orphans
 from bot.conversation.room import Room
 from bot.conversation.text import (
     Card,
@@ -320,6 +320,5 @@ __all__ = [
     "cards_of",
     "is_new_start",
     "plain_text",
-    "streams_of",
     "words_of",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.slack import Mark, SlackMessage, Workspace
@@ -18,69 +18,100 @@ class Orphan:
     """ts of its messages that carry no mark, by part: native streams that were not stopped."""
 
 
+@dataclass(slots=True)
+class _Reply:
+    """What there is of the reply to one run of a question."""
+
+    marks: list[Mark]
+    settled: bool = False
+
+
 def orphans(
     workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
 ) -> list[Orphan]:
     """Whose replies in `history` (by ts) have no last part, by the marks of their messages."""
-    settled: dict[TurnKey, bool] = {}
-    marks: dict[TurnKey, list[Mark]] = {}
+    replies: dict[TurnKey, _Reply] = {}
     for message in history.values():
         mark = workspace.mark_of(message)
         key = mark.key() if mark is not None else None
         if mark is not None and key is not None and key.channel == question.channel:
-            settled[key] = settled.get(key, False) or mark.final
-            marks.setdefault(key, []).append(mark)
+            reply = replies.setdefault(key, _Reply([]))
+            reply.marks.append(mark)
+            reply.settled = reply.settled or mark.final
     # Without a thread, what was read is the channel's: streams stand in threads alone.
-    in_thread = question.thread_ts is not None
-    streams = streams_of(workspace, history, question) if in_thread else {}
-    for ts in streams:
-        if not any(other.ts == ts for other in settled):
-            key = TurnKey(question.team, question.channel, ts)
-            settled[key], marks[key] = False, [Mark(str(key), -1, 0)]
-    found = []
-    for key, is_settled in settled.items():
-        asked = history.get(key.ts)
-        later = any(other.ts == key.ts and other.run > key.run for other in settled)
-        if is_settled or later or asked is None or key.team != question.team:
-            continue
-        # A later question waits for this one, or is under way: it is not left behind.
-        if key.ts >= question.ts or not isinstance(asked.get("user"), str):
-            continue
-        # A thread under a flat direct message is none that its reply belongs to.
-        is_flat = question.surface == "direct" and asked.get("thread_ts") == key.ts
-        last = marks[key][-1]
-        left = Question(
-            team=key.team,
-            channel=key.channel,
-            user=asked["user"],
-            ts=key.ts,
-            surface=question.surface,
-            thread_ts=None if is_flat else asked.get("thread_ts"),
-            run=key.run,
-            reuses=last.reuses,
-            continues=last.continues,
-        )
-        number = max(mark.part for mark in marks[key]) + 1
-        found.append(Orphan(left, dict(enumerate(streams.get(key.ts, ()), start=number))))
-    return found
+    streams = _streams(workspace, history, question, replies) if question.thread_ts else {}
+    for key in streams:
+        replies.setdefault(key, _Reply([]))
+    return [
+        Orphan(_asked(history[key.ts], key, reply, question), _numbered(streams.get(key), reply))
+        for key, reply in replies.items()
+        if not reply.settled and _is_left_behind(key, replies, history, question)
+    ]
 
 
-def streams_of(
-    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
-) -> dict[str, list[str]]:
-    """The messages (ts) of a thread that may be native streams which were not stopped, by the
-    question (ts) that they belong to. They carry no mark, but replies of a thread come one after
-    the other: it is the last question for the bot before them. `question` is known to be one."""
-    found: dict[str, list[str]] = {}
-    if question.reply_thread_ts is None:
-        return found
-    asked_ts = ""
+def _is_left_behind(
+    key: TurnKey,
+    replies: Mapping[TurnKey, _Reply],
+    history: Mapping[str, SlackMessage],
+    question: Question,
+) -> bool:
+    """A later question than `question` waits for it, or is under way; and so is a later run."""
+    later = any(other.ts == key.ts and other.run > key.run for other in replies)
+    if later or key.team != question.team or key.ts >= question.ts:
+        return False
+    return isinstance(history.get(key.ts, {}).get("user"), str)
+
+
+def _asked(asked: SlackMessage, key: TurnKey, reply: _Reply, question: Question) -> Question:
+    # A thread under a flat direct message is none that its reply belongs to.
+    is_flat = question.surface == "direct" and asked.get("thread_ts") == key.ts
+    last = reply.marks[-1] if reply.marks else None
+    return Question(
+        team=key.team,
+        channel=key.channel,
+        user=asked["user"],
+        ts=key.ts,
+        surface=question.surface,
+        thread_ts=None if is_flat else asked.get("thread_ts"),
+        run=key.run,
+        reuses=last is not None and last.reuses,
+        continues=last is not None and last.continues,
+    )
+
+
+def _numbered(streams: Sequence[str] | None, reply: _Reply) -> dict[int, str]:
+    first = max((mark.part for mark in reply.marks), default=-1) + 1
+    return dict(enumerate(streams or (), start=first))
+
+
+def _streams(
+    workspace: Workspace,
+    history: Mapping[str, SlackMessage],
+    question: Question,
+    replies: Mapping[TurnKey, _Reply],
+) -> dict[TurnKey, list[str]]:
+    """The messages of a thread that may be native streams which were not stopped, by the reply that
+    they belong to. They carry no mark, but replies come in the order of the questions: it is one
+    whose marked messages stand before it, or the first question since then that has none."""
+    found: dict[TurnKey, list[str]] = {}
+    answered = {key.ts for key in replies}
+    unanswered: list[TurnKey] = []
+    begun: TurnKey | None = None
     for ts, message in sorted(history.items()):
-        if workspace.may_be_a_stream(message):
-            if asked_ts:
-                found.setdefault(asked_ts, []).append(ts)
-        elif ts == question.ts or _asks(workspace, message, question):
-            asked_ts = ts
+        mark = workspace.mark_of(message)
+        if mark is not None:
+            key = mark.key()
+            reply = replies.get(key) if key is not None else None
+            begun = key if reply is not None and not reply.settled else None
+            unanswered = [one for one in unanswered if key is None or one.ts > key.ts]
+        elif workspace.may_be_a_stream(message):
+            if begun is None and unanswered:
+                begun = unanswered.pop(0)
+            if begun is not None:
+                found.setdefault(begun, []).append(ts)
+                begun = None if unanswered else begun
+        elif ts < question.ts and ts not in answered and _asks(workspace, message, question):
+            unanswered.append(TurnKey(question.team, question.channel, ts))
     return found
 
 

@@ -24,6 +24,7 @@ from bot.errors import (
 from bot.live_message.edits import FINAL_WAIT_S, Edits
 from bot.live_message.part import Part, Stream
 from bot.live_message.writing import Writing, race
+from bot.store import BEGINS
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Streams:
         seat = writing.take_stream()
         if seat is None or not await seat.start() or part not in writing.draft.parts:
             return writing.choose_again()
+        await writing.note_message(part.number, BEGINS)  # a kill before its ts is noted, too
         content = writing.draft.newest_streamable(part)
         stream = Stream(seat, writing.clock.now(), content.body)
         ts = await self._started(stream)

@@ -21,6 +21,8 @@ ASKED_DAYS: Final = 30
 """How long it is remembered that somebody has asked in a thread."""
 ASKERS: Final = 50
 """Of one thread, those who asked last."""
+BEGINS: Final = ""
+"""Noted in place of the ts of a message which is about to be begun as a stream."""
 BEHIND_A_REPLY: Final = -1
 """What `take_place` says while another reply of the same thread is under way."""
 
@@ -34,8 +36,17 @@ class OpenTurn:
     """Seconds since the epoch."""
     messages: Mapping[int, str]
     """ts of the reply's messages by part, as far as they were noted."""
+    begins: int | None = None
+    """The part that was about to be begun as a stream when nothing more was noted."""
     only_ends: bool = False
     """It is not answered again, only ended."""
+
+    @classmethod
+    def noted(cls, question: Question, accepted_at: float, notes: Mapping[int, str]) -> OpenTurn:
+        """An entry with what `note_message` has noted."""
+        messages = {part: ts for part, ts in notes.items() if ts != BEGINS}
+        begins = max((part for part, ts in notes.items() if ts == BEGINS), default=None)
+        return cls(question, accepted_at, messages, begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,8 @@ class Store(Protocol):
         process may take it up. With `tried` False the last try does not count."""
 
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
-        """Remember that message `ts` is part number `part` of the reply."""
+        """Remember that message `ts` is part number `part` of the reply; BEGINS: that it is about
+        to be begun as a stream."""
 
     async def settle(self, key: TurnKey, outcome: Outcome) -> None:
         """Close the journal entry; its thread and its place become free. Nothing happens if another

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot import blocks
-from bot.conversation import attachments_of, streams_of, words_of
+from bot.conversation import attachments_of, words_of
 from bot.errors import ChannelClosed, MessageGone, RateLimited
 from bot.files import files_of
 from bot.live_message import Earlier
@@ -45,12 +45,12 @@ async def look_back(
     question: Question,
     noted: Mapping[int, str],
     *,
+    begins: int | None = None,
     beside: str | None = None,
-    may_have_begun: bool,
 ) -> Before:
     """Read the question and its reply back; `noted` are the messages that the journal knows,
-    `beside` is the ts of one that the reply stands beside, since it may be far back. It
-    `may_have_begun` a stream that nobody has noted, if its process was killed.
+    `begins` is the part that was about to be begun as a stream, `beside` the ts of a message
+    that the reply stands beside, since it may be far back.
 
     Raises a SlackError when Slack cannot be read now.
     """
@@ -64,8 +64,9 @@ async def look_back(
     except (MessageGone, ChannelClosed):
         return Before(question, ended=Outcome.GONE)
     before = Before(question)
-    begun = streams_of(workspace, seen, question).get(question.ts, ()) if may_have_begun else ()
-    finished = _sort(workspace, before, seen, noted, begun)
+    if begins is not None and (begun := _begun(workspace, question, seen, noted)) is not None:
+        noted = {**noted, begins: begun}
+    finished = _sort(workspace, before, seen, noted)
     if asked is None or asked.get("subtype") == "tombstone" or first_is_gone:
         before.ended = Outcome.GONE
         before.to_delete += [earlier.ts for earlier in before.messages.values()]
@@ -121,12 +122,24 @@ class _Look:
         return found
 
 
+def _begun(
+    workspace: Workspace,
+    question: Question,
+    seen: Mapping[str, SlackMessage],
+    noted: Mapping[int, str],
+) -> str | None:
+    """The stream that was begun but not noted, if it was: it carries no mark, but the reply had its
+    thread for itself, so it is the newest one."""
+    later_than = max([question.ts, *noted.values()])
+    found = [ts for ts, one in seen.items() if workspace.may_be_a_stream(one) and ts > later_than]
+    return max(found, default=None)
+
+
 def _sort(
     workspace: Workspace,
     before: Before,
     seen: Mapping[str, SlackMessage],
     noted: Mapping[int, str],
-    begun: Iterable[str],
 ) -> bool:
     """Find the reply's messages among those `seen`; whether this run, or a later one, has finished
     it."""
@@ -158,11 +171,6 @@ def _sort(
     for part, ts in noted.items():
         if ts in seen:
             before.messages.setdefault(part, Earlier(ts, _text(seen[ts])))
-    known = {one.ts for one in before.messages.values()}
-    for ts in begun:
-        if ts not in known:
-            number = max(before.messages, default=-1) + 1
-            before.messages[number] = Earlier(ts, _text(seen[ts]))
     # Where somebody has deleted one of them, the ones after it move up: order is kept.
     before.messages = dict(enumerate(before.messages[part] for part in sorted(before.messages)))
     before.written = _joined(text for _, _, text in sorted(answered)) if question.continues else ""

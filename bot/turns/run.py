@@ -201,9 +201,7 @@ class Run:
             return None
         try:
             async with asyncio.timeout(LOOK_S):
-                before = await look_back(
-                    workspace, self._means.pacer, self.question, {}, may_have_begun=True
-                )
+                before = await look_back(workspace, self._means.pacer, self.question, {})
         except (SlackError, TimeoutError) as error:
             logs.warning(log, "not_looked_back", detail=str(error))
             return None
@@ -232,8 +230,8 @@ class Run:
             self._means.pacer,
             self.question,
             noted,
+            begins=self._entry.begins if self._entry is not None else None,
             beside=self._beside,
-            may_have_begun=self._entry is not None and not self._entry.only_ends,
         )
         channel = self.question.channel
         await clear_away(workspace, self._means.pacer, channel, before.to_delete)

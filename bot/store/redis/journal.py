@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bot.store import BEHIND_A_REPLY, OpenTurn
+from bot.store import BEGINS, BEHIND_A_REPLY, OpenTurn
 from bot.store.redis import scripts
 from bot.store.redis.link import Link
 from bot.turn import Outcome, Question, TurnKey
@@ -97,7 +97,10 @@ class Journal:
             return False
         turn = _entry(str(key), fields)
         accepted_us = round(turn.accepted_at * US)
-        self._held[key] = _Held(turn.question, accepted_us, dict(turn.messages))
+        notes = dict(turn.messages)
+        if turn.begins is not None:
+            notes[turn.begins] = BEGINS
+        self._held[key] = _Held(turn.question, accepted_us, notes)
         return True
 
     async def count_try(self, key: TurnKey) -> int:
@@ -204,5 +207,5 @@ def _entry(key: str, flat: Iterable[str]) -> OpenTurn:
         run=name.run,
         **{known: record[known] for known in DEFAULTS if known in record},
     )
-    messages = {int(known[1:]): ts for known, ts in fields.items() if known[1:].isdigit()}
-    return OpenTurn(question, int(fields["at"]) / US, messages)
+    notes = {int(known[1:]): ts for known, ts in fields.items() if known[1:].isdigit()}
+    return OpenTurn.noted(question, int(fields["at"]) / US, notes)

@@ -242,4 +242,4 @@ class SqliteStore:
             continues=bool(continues),
             in_doubt=bool(in_doubt),
         )
-        return OpenTurn(question, cast(float, accepted_at), dict(messages.fetchall()))
+        return OpenTurn.noted(question, cast(float, accepted_at), dict(messages.fetchall()))
