@@ -67,9 +67,9 @@ class Lookup:
         there seems to be none."""
         for wait_s in LOOK_AFTER_S[:3]:
             await self._pacer.clock.sleep(wait_s)
-            for one in await self._own() or ():
-                if one.mark is None and one.ts not in known:
-                    return one.ts
+            found = [one.ts for one in await self._own() or () if one.mark is None]
+            if unknown := [ts for ts in found if ts not in known]:
+                return max(unknown)  # an older one was left by another reply
         return None
 
     async def _own(self) -> list[Found] | None:
