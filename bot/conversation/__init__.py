@@ -228,11 +228,13 @@ class Conversations:
         if files is None:  # an app_mention does not say, its message in the thread does
             files = files_of(history.messages.get(question.ts, {}))
         attachments = question.attachments or attachments_of(history.messages.get(question.ts, {}))
+        # A thread may begin under a reply to an earlier question.
+        has_root = in_thread and bool(lines) and lines[0].ts <= str(question.thread_ts)
         return Material(
             question,
             identity,
             lines,
-            has_root=bool(lines) and lines[0].ts == question.thread_ts,
+            has_root=has_root,
             is_background=is_background,
             unread_at=unread_at,
             unread=history.gap,

@@ -139,7 +139,9 @@ class Material:
         """How many messages stand before the `first` of `rest` that goes along. They are counted as
         Slack has them, so that the number is the same with every question."""
         end = rest[first].ts if first < len(rest) else self.question.ts
-        return max(first, bisect_left(self.stamps, end))
+        # A reply has the ts of its question, which is left out here.
+        is_cut_off = rest[first - 1].ts == end
+        return max(first, bisect_left(self.stamps, end) + is_cut_off)
 
 
 def mentioned(kept: Kept, material: Material) -> list[str]:

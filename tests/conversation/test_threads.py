@@ -11,10 +11,12 @@ import pytest
 
 from bot.conversation import HALF_READ_DIRECT, HALF_READ_THREAD, UNREAD_THREAD
 from bot.conversation.budget import tokens
+from bot.conversation.lines import lines_before
 from bot.slack import Mark
 from tests.conversation.paper import (
     BOT,
     CHANNEL,
+    ROOT,
     TEAM,
     PaperWorkspace,
     question,
@@ -182,7 +184,7 @@ async def test_what_one_question_ends_with_the_next_one_begins_with() -> None:
     assert [said.role for said in second.messages] == ["user", "assistant", "user"]
 
 
-async def test_several_messages_of_a_reply_are_one_turn_and_what_still_grows_is_none() -> None:
+async def test_several_messages_of_a_reply_are_one_turn_and_what_was_left_half_way_counts() -> None:
     asked = ts(10)
     thread = [
         says("UBOB", 0, "the root"),
@@ -194,12 +196,83 @@ async def test_several_messages_of_a_reply_are_one_turn_and_what_still_grows_is_
         replies(40, "```python\nb = 2\n```\n\nThat is all.", asked, part=1),
     ]
     conversation = await read(PaperWorkspace(thread), question("thanks", at=30))
-    first, reply, last = conversation.messages
+    first, reply, second, half, last = conversation.messages
     assert reply.text == "Here:\n\n```python\na = 1\nb = 2\n```\n\nThat is all."
     assert first.text.endswith("[uada, 16:00] show me")
-    assert "half a repl" not in told(conversation) and "Thinking" not in told(conversation)
-    assert "interesting" in last.text and "and mine?" in last.text
+    assert half.text == "half a repl" and "Thinking" not in told(conversation)
+    assert "interesting" in second.text and "and mine?" in second.text
+    assert last.text == "[uada, 16:00] thanks"
     assert [left.question.ts for left in conversation.orphans] == [ts(20)]
+
+
+async def test_a_reply_counts_without_its_last_message() -> None:
+    asked = ts(10)
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "show me"),
+        replies(11, "Here:", asked, final=False),
+        replies(12, "more of it", asked, part=1, final=False),
+    ]
+    conversation = await read(PaperWorkspace(thread), question("thanks", at=30))
+    assert [said.text for said in conversation.messages[1:2]] == ["Here:\n\nmore of it"]
+
+
+async def test_a_thread_under_the_first_message_of_a_flat_reply_begins_with_it() -> None:
+    root = replies(0, "Once upon a time", ts(-5), final=False)
+    asked = question("what?", at=30, surface="direct", thread_ts=ROOT)
+    thread = [root, *(says("UADA", at, "word " * 50) for at in range(1, 20))]
+    conversation = await read(PaperWorkspace(thread), asked, context_tokens=400)
+    texts = [said.text for said in conversation.messages]
+    assert texts[1] == "Once upon a time" and texts[2].startswith("[… ")
+    assert conversation.orphans == []
+
+
+async def test_remains_of_a_run_that_was_taken_over_are_none() -> None:
+    again = Mark(f"{TEAM}:{CHANNEL}:{ts(10)}:1", 0, 1, reuses=True)
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "tell me"),
+        replies(11, "Another", ts(10)) | {"metadata": again.metadata()},
+        replies(12, "remains", ts(10), part=1, final=False),
+    ]
+    conversation = await read(PaperWorkspace(list(thread)), question("and?", at=30))
+    assert [said.text for said in conversation.messages[1:2]] == ["Another"]
+    goes_on = Mark(f"{TEAM}:{CHANNEL}:{ts(10)}:1", 0, 1, True, continues=True)
+    thread[2]["metadata"] = goes_on.metadata()
+    conversation = await read(PaperWorkspace(thread), question("and?", at=30))
+    assert conversation.messages[1].text == "remains\n\nAnother", "that was not taken over"
+
+
+async def test_a_reply_stands_after_its_question_whoever_wrote_in_between() -> None:
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "one?"),
+        says("UBOB", 11, "by the way"),
+        says("UADA", 12, "<@UBOT> two?"),
+        replies(13, "One.", ts(10)),
+        replies(14, "Two.", ts(12)),
+    ]
+    first = await read(PaperWorkspace(thread[:2]), question("one?", at=10))
+    second = await read(PaperWorkspace(thread[:5]), question("two?", at=12))
+    third = await read(PaperWorkspace(list(thread)), question("three?", at=30))
+    texts = [[said.text for said in one.messages] for one in (first, second, third)]
+    assert texts[1][:1] == texts[0] and texts[2][:3] == texts[1]
+    assert texts[2][1] == "One." and texts[2][3] == "Two."
+    del thread[1]
+    text = told(await read(PaperWorkspace(thread), question("three?", at=30)))
+    assert text.index("the root") < text.index("One.") < text.index("by the way")
+
+
+async def test_a_reply_whose_question_was_not_read_stands_where_that_would() -> None:
+    messages = [
+        says("UBOB", 0, "the root"),
+        says("UBOB", 5_000, "later"),
+        replies(5_001, "So it is.", ts(100)),
+        replies(5_002, "It goes on.", ts(0)),
+    ]
+    history = {message["ts"]: message for message in messages}
+    lines = await lines_before(PaperWorkspace(messages), history, question(at=6_000))
+    assert [line.text for line in lines] == ["the root", "It goes on.", "So it is.", "later"]
 
 
 @pytest.mark.parametrize(
