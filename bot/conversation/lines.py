@@ -135,9 +135,11 @@ def _last_opening(text: str) -> str | None:
 
 def _others(ts: str, message: SlackMessage) -> list[Line]:
     text, files, cards = words_of(message), files_of(message), cards_of(message)
-    if not (text.strip() or files or cards):
-        return []
     is_bot = message.get("bot_id") is not None
+    # What a person has shared is said to be there, even where it cannot be read.
+    has_shared = not is_bot and bool(message.get("attachments"))
+    if not (text.strip() or files or cards or has_shared):
+        return []
     name = one_line(bot_name_of(message)) or "an app" if is_bot else None
     user = message.get("user")
     speaker = user if isinstance(user, str) else None

@@ -358,6 +358,39 @@ async def test_half_as_much_keeps_the_root_and_the_question() -> None:
     assert len(text) < whole * 0.6
 
 
+async def test_a_long_message_that_is_shared_goes_along_whole_where_there_is_room() -> None:
+    long = " ".join(f"sentence{number}." for number in range(2_500))
+    assert 30_000 < len(long) < 40_000
+    shared = {"is_share": True, "author_name": "Eve", "text": long}
+    asked = question("<@UBOT> sum it up", at=30, attachments=(shared,))
+    thread = [says("UBOB", 0, "the root")]
+    text = told(await read(PaperWorkspace(list(thread)), asked))
+    assert "sentence0." in text and "sentence2499." in text and "cut here" not in text
+    conversation = await read(PaperWorkspace(thread), asked, context_tokens=4_000)
+    text = told(conversation)
+    assert "sum it up" in text and "> [… cut here …]\n> " in text and "sentence2499." in text
+    assert tokens(text) < 3_000
+    assert len(told(conversation) + conversation.messages[-1].aside) < len(long) / 4
+
+
+async def test_a_question_without_words_is_the_last_turn_all_the_same() -> None:
+    thread = [
+        replies(0, "Hello.", ts(-5)),
+        says("UADA", 10, "", attachments=[{"is_share": True, "text": ""}]),
+        replies(11, "What is it?", ts(10)),
+        says("UADA", 20, "", attachments=[{"is_share": True, "text": ""}]),
+    ]
+    asked = question("", at=20, surface="direct", thread_ts=ROOT)
+    conversation = await read(PaperWorkspace(thread), asked)
+    unreadable = "[shared something that cannot be read]"
+    assert [said.text for said in conversation.messages][1:] == [
+        "Hello.",
+        unreadable,
+        "What is it?",
+        unreadable,
+    ]
+
+
 async def test_a_direct_message_goes_back_to_a_silence_or_to_a_new_start() -> None:
     hours = 3_600
     history = [
