@@ -112,6 +112,38 @@ async def test_what_was_read_is_used_and_the_rest_is_said(fails_after: int) -> N
         assert "messages left out …]" in text
 
 
+class Hesitant(PaperWorkspace):
+    """Gives so many pages with nothing but the root before every page."""
+
+    empty = 1
+
+    async def thread_page(
+        self, channel: str, thread_ts: str, *, cursor: str | None = None, **asked: Any
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        number = int(cursor or 0)
+        page, more = await super().thread_page(channel, thread_ts, **asked)
+        if number < self.empty:
+            return page[:1], str(number + 1)
+        return page, more
+
+
+@pytest.mark.parametrize("size", [5, 1_500, 5_000])
+async def test_a_page_without_replies_is_not_the_end(size: int) -> None:
+    thread = long_thread(size, "note {n} " + "words " * 20)
+    workspace = Hesitant(thread)
+    conversation = await read(workspace, question(at=size * 60 + 30.0), context_tokens=20_000)
+    assert workspace.calls <= 8
+    if size < 5_000:
+        assert f"note {size} " in told(conversation) and conversation.notes == []
+    else:  # in half as many calls
+        assert conversation.notes == [HALF_READ_THREAD]
+    workspace = Hesitant(thread)
+    workspace.empty = 1_000
+    conversation = await read(workspace, question(at=size * 60 + 30.0))
+    assert workspace.calls == 8 and conversation.notes == [HALF_READ_THREAD]
+    assert "the root\n\n[… messages left out …]" in told(conversation)
+
+
 async def test_the_beginning_stays_the_same_for_many_questions() -> None:
     """Claude's prompt cache holds only for a beginning that does not change."""
     thread = long_thread(3_000, "note {n} " + "words " * 30)
