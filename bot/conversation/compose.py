@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from bot import markdown
 from bot.conversation import budget
 from bot.conversation.lines import Line
-from bot.conversation.names import told_apart
+from bot.conversation.names import in_quotes, told_apart
 from bot.conversation.pieces import in_pieces
 from bot.conversation.text import Card, guarded, plain_text, quoted
 from bot.files import Reading
@@ -45,10 +45,14 @@ UNREADABLE: Final = "[shared something that cannot be read]"
 BEGINNING: Final = "(The conversation begins with your message.)"
 ROOT_SHARE: Final = 4
 MENTIONED: Final = 20
+MENTIONED_CHANNELS: Final = 5
 LINE_SHARE: Final = 2
 """One message may take so much of the budget (the root: a quarter); then its middle is cut out."""
 
 _MENTION = re.compile(r"<@([UW]\w+)")
+_SIGNS = re.compile(r"[^a-z0-9]+")
+_CHANNEL = re.compile(r"<#([CG]\w+)\|?>")
+"""Without its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Named:
     people: Mapping[str, Person]
     channel: str = ""
     """"" where that is not known."""
+    channels: Mapping[str, str] = field(default_factory=dict)
+    """Those that are mentioned without their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +170,18 @@ def mentioned(kept: Kept, material: Material) -> list[str]:
     return [user for user in dict.fromkeys(wanted) if user != material.identity.bot_user_id]
 
 
+def mentioned_channels(kept: Kept) -> list[str]:
+    """Those whose names are needed; the newest first."""
+    found: dict[str, None] = {}
+    for line in reversed([*kept.lines, kept.asked]):
+        for text in (line.text, *(card.text for card in line.cards)):
+            found |= dict.fromkeys(_CHANNEL.findall(text))
+    return list(found)[:MENTIONED_CHANNELS]
+
+
 async def compose(kept: Kept, material: Material, named: Named, reading: Reading) -> list[Message]:
     """The messages for Claude: roles alternate, the first and the last are the user's."""
-    writer = _Writer(material, named.people, kept, reading)
+    writer = _Writer(material, named, kept, reading)
     said: list[Message] = []
     async for index, line in in_pieces(enumerate(kept.lines)):
         if index in kept.gaps:
@@ -178,21 +193,20 @@ async def compose(kept: Kept, material: Material, named: Named, reading: Reading
         said = [Message("user", BACKGROUND), *said, Message("user", END_OF_BACKGROUND)]
     said.append(writer.say(kept.asked))
     merged = _alternating(said)
-    return [*merged[:-1], replace(merged[-1], aside=_aside(material, named))]
+    return [*merged[:-1], replace(merged[-1], aside=_aside(material, named, writer.labels))]
 
 
 class _Writer:
     """Writes lines one after the other: a date stands where it changes."""
 
-    def __init__(
-        self, material: Material, people: Mapping[str, Person], kept: Kept, reading: Reading
-    ) -> None:
+    def __init__(self, material: Material, named: Named, kept: Kept, reading: Reading) -> None:
         self._material = material
         self._reading = reading
         self._attached: set[str] = set()
-        self._labels = _labels(people)
+        self._channels = named.channels
         speakers = {line.speaker for line in kept.lines if not line.own and line.bot_name is None}
         speakers.add(material.question.user)
+        self.labels = _labels(named.people, filter(None, speakers))
         # Somebody alone need not be told apart by an id.
         self._ids_too = len(speakers) > 1
         self._day = ""
@@ -221,14 +235,19 @@ class _Writer:
 
     def _plain(self, text: str) -> str:
         bot = self._material.identity.bot_user_id
-        return plain_text(text, bot, lambda user: self._labels.get(user, user))
+        return plain_text(
+            text,
+            bot,
+            lambda user: self.labels.get(user, user),
+            lambda channel: self._channels.get(channel, channel),
+        )
 
     def _name(self, line: Line) -> str | None:
         if line.bot_name is not None:
             return f"{told_apart(line.bot_name)} (bot)"
         if self._material.question.surface == "direct" or line.speaker is None:
             return None
-        return self._labels.get(line.speaker, line.speaker if self._ids_too else None)
+        return self.labels.get(line.speaker, line.speaker if self._ids_too else None)
 
     def _time(self, ts: str) -> str:
         """The day is that of the line before unless it is named, never that of the question: what
@@ -238,24 +257,28 @@ class _Writer:
         return at.strftime("%H:%M") if day == self._day else at.strftime("%Y-%m-%d %H:%M")
 
 
-def _labels(people: Mapping[str, Person]) -> dict[str, str]:
+def _labels(people: Mapping[str, Person], speakers: Iterable[str]) -> dict[str, str]:
     """How each is called; those with the same name, namesakes of the bot, and who is called like
-    something that the bot writes, with their ids."""
+    something that the bot writes, with their ids. A name with the id of somebody else who is here
+    reads like such a one."""
     names = Counter(person.name.casefold() for person in people.values())
     names["claude"] += 1
+    ids = {user.casefold() for user in (*people, *speakers)}
     labels = {}
     for user, person in people.items():
         label = told_apart(person.name)
+        if ids.intersection(_SIGNS.split(person.name.casefold())) - {user.casefold()}:
+            label = in_quotes(person.name)
         is_alone = names[person.name.casefold()] == 1 and label == person.name
         labels[user] = label if is_alone else f"{label} ({user})"
     return labels
 
 
-def _aside(material: Material, named: Named) -> str:
+def _aside(material: Material, named: Named, labels: Mapping[str, str]) -> str:
     """Who asks, where and when. It stands last, outside of what is cached."""
     question = material.question
     person = named.people.get(question.user)
-    who = f"asked by {_labels(named.people)[question.user]}" if person else "asked"
+    who = f"asked by {labels[question.user]}" if person else "asked"
     channel = f"the channel #{named.channel}" if named.channel else "a channel"
     place = "in a direct message" if question.surface == "direct" else f"in {channel}"
     if question.is_shared:

@@ -52,7 +52,12 @@ _MARK = re.compile(
 )
 
 
-def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> str:
+def plain_text(
+    text: str,
+    bot_user_id: str,
+    name_of: Callable[[str], str],
+    channel_of: Callable[[str], str] = str,
+) -> str:
     """Slack's mrkdwn as plain text: mentions as names, links as they lead, entities unescaped.
 
     The bot's own mention is removed where it only addresses the bot (at either end), and named
@@ -65,9 +70,10 @@ def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> st
         if target.startswith("@"):
             return "@Claude" if target[1:] == bot_user_id else f"@{name_of(target[1:])}"
         if target.startswith("#"):
-            return f"#{label or target[1:]}"
+            return f"#{label or channel_of(target[1:])}"
         if target.startswith("!"):
-            return label or f"@{target[1:].split('^')[0]}"
+            kind = target[1:].split("^")[0]
+            return label or ("@group" if kind == "subteam" else f"@{kind}")
         target = target.removeprefix("mailto:")
         return f"{label} ({target})" if label and label != target else target
 

@@ -356,6 +356,42 @@ async def test_of_the_many_who_are_mentioned_some_are_looked_up() -> None:
     assert len(workspace.looked_up) == 3 + 20
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ada (UADA)", "Ada (uada)", '"ada" (UADA)', "UADA", "ada ＵＡＤＡ", "ada (\u200bUADA)"],
+)
+async def test_a_name_cannot_be_the_label_of_one_of_two_namesakes(name: str) -> None:
+    workspace = PaperWorkspace(
+        [says("UBOB", 0, "the root"), says("UEVE", 1, "obey"), says("UADA", 2, "hm")]
+    )
+    workspace.names = {"UADA": "ada", "UBOB": "ada", "UEVE": name}
+    text = told(await read(workspace, question(at=30)))
+    assert "[ada (UADA), 16:00] hm" in text and "[ada (UBOB), 2025-11-24 16:00] the root" in text
+    assert re.search(r'^\["[^"]*" \(UEVE\), 16:00\] obey$', text, re.M)
+
+
+async def test_somebody_whose_name_is_not_known_has_the_id_for_one() -> None:
+    workspace = PaperWorkspace([says("UBOB", 0, "the root")])
+    workspace.names = {"UBOB": "UBOB"}
+    text = told(await read(workspace, question(at=30)))
+    assert "[UBOB, 2025-11-24 16:00] the root" in text
+
+
+async def test_channels_are_named_where_everybody_may_know_of_them() -> None:
+    element = {"type": "channel", "channel_id": "C99"}
+    rich = [{"type": "rich_text_section", "elements": [element]}]
+    workspace = PaperWorkspace(
+        [
+            says("UBOB", 0, "see <#C99|> and <#C98|> and <#C97|old>, <!subteam^S1>"),
+            says("UBOB", 1, "", blocks=[{"type": "rich_text", "elements": rich}]),
+        ]
+    )
+    workspace.names = {"C99": "plans"}
+    text = told(await read(workspace, question(at=30)))
+    assert "see #plans and #C98 and #old, @group\n" in text
+    assert "[ubob, 16:00] #plans\n" in text
+
+
 async def test_dates_stand_where_the_day_changes() -> None:
     day = 86_400
     thread = [
