@@ -13,10 +13,24 @@ from bot import markdown
 Block = dict[str, Any]
 
 CONTEXT_CHARACTERS: Final = 2_000
-ATTACHMENT_CHARACTERS: Final = 4_000
-"""Of one attachment, of those that other apps or shared messages bring along."""
+CUT_HERE: Final = "\n[… cut here …]"
+"""Where what is too long ends."""
+
+FILLERS: Final = frozenset(
+    {"this content can't be displayed", "this message contains interactive elements"}
+)
+"""What Slack itself writes as the `text` of blocks that came without one."""
 
 DEEPEST_LIST: Final = 8
+
+_SAYING: Final = ("title", "subtitle", "text", "body", "description", "details", "output")
+"""Where blocks that are not known here have their words."""
+
+_HALF = re.compile(r"(?:&\w{0,4}|<[^<>\n]{0,300}|\n\[…[^\n\]]{0,20}\]?)$")
+"""The beginning of an entity, or another such mark, at the end of what was cut."""
+
+_LABELLED = re.compile(r"<(?:!|([@#]\w+))[^<>]*>")
+_WORD = re.compile(r"[^\W_]+")
 
 _ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)(?:(?!&[lg]t;)[^<>\n])*)&gt;")
 """As `markdown.escape` leaves it. It looks no further than to the next bracket: else a long text of
@@ -95,20 +109,55 @@ def to_text(blocks: Iterable[Mapping[str, Any]], *, own: bool = False) -> str:
     return "\n\n".join(part for part in parts if part.strip())
 
 
-def to_mrkdwn(blocks: Iterable[Mapping[str, Any]], most: int | None = None) -> str:
+def to_mrkdwn(blocks: Iterable[Mapping[str, Any]], most: int) -> str:
     """What `blocks` say (its first `most` characters), escaped; what stands for a person, a channel
     or a link stays live."""
-    return _ENTITY.sub(r"<\1>", markdown.escape(to_text(blocks)[:most]))
+    return _ENTITY.sub(r"<\1>", markdown.escape(cut(to_text(blocks), most)))
 
 
-def attachment_to_mrkdwn(attached: Mapping[str, Any], *, with_author: bool = True) -> str:
-    """What is attached to a message (an app's card, a shared message, the preview of a link).
+def cut(text: str, most: int) -> str:
+    """`text` if it has at most `most` characters; else its beginning, and that it was cut there."""
+    if len(text) <= most:
+        return text
+    sure = max(0, most - 400)
+    return f"{text[:sure]}{_HALF.sub('', text[sure:most])}{CUT_HERE}"
+
+
+def with_text(blocks: Iterable[Mapping[str, Any]], text: str, most: int) -> str:
+    """What an app's message says, as mrkdwn: its `blocks`, which are what people see, and what its
+    `text` adds, which is often only the notification, or Slack's own words."""
+    shown = to_mrkdwn(blocks, most)
+    if not shown.strip():
+        return text
+    is_filler = text.strip().rstrip(".").replace("’", "'").casefold() in FILLERS
+    seen, more = _words(shown), _words(text)
+    if is_filler or more <= seen:
+        return shown
+    return text if seen <= more else f"{shown}\n{text}"
+
+
+def _words(text: str) -> set[str]:
+    """The words in `text`, without labels of people and channels, and a last one that is cut."""
+    plain = markdown.unescape(_LABELLED.sub(r" \1 ", text)).casefold().rstrip()
+    found = _WORD.findall(plain)
+    return set(found[:-1] if plain.endswith(("…", "...")) else found)
+
+
+def attachment_to_mrkdwn(
+    attached: Mapping[str, Any], most: int, *, with_author: bool = True
+) -> str:
+    """What is attached to a message (an app's card, a shared message, the preview of a link), in
+    about `most` characters.
 
     docs.slack.dev/messaging/formatting-message-text and reference/messaging/attachments: titles and
     names are plain text, the rest is mrkdwn.
     """
-    found = attached.get("blocks")
-    shown = to_mrkdwn(found, ATTACHMENT_CHARACTERS) if isinstance(found, list) else ""
+    found = _items(attached, "blocks") or [
+        block
+        for shared in _items(attached, "message_blocks")
+        if isinstance(message := shared.get("message"), Mapping)
+        for block in _items(message, "blocks")
+    ]
     title, link = (str(attached.get(name) or "") for name in ("title", "title_link"))
     fields = [
         f"{field.get('title') or ''}: {field.get('value') or ''}".strip(": ")
@@ -118,11 +167,11 @@ def attachment_to_mrkdwn(attached: Mapping[str, Any], *, with_author: bool = Tru
         attached.get("pretext"),
         attached.get("author_name") if with_author else None,
         f"{title} ({link})" if title and link else title,
-        shown or attached.get("text"),
+        with_text(found, str(attached.get("text") or ""), most),
         *fields,
     ]
     said = "\n".join(str(part) for part in written if part and str(part).strip())
-    return (said or str(attached.get("fallback") or ""))[:ATTACHMENT_CHARACTERS]
+    return cut(said or str(attached.get("fallback") or ""), most)
 
 
 def _block(block: Mapping[str, Any]) -> str:
@@ -144,10 +193,27 @@ def _block(block: Mapping[str, Any]) -> str:
             return _table(block)
         case "divider":
             return "---"
-        case "image":
-            return str(block.get("alt_text") or "")
-        case _:
+        case "actions" | "context_actions" | "input":
             return ""
+        case "carousel":
+            return "\n\n".join(_block(card) for card in _items(block, "elements"))
+        case _:
+            return _any(block)
+
+
+def _any(block: Mapping[str, Any]) -> str:
+    """The words of an image, a video, or a block that is not known here."""
+    said: list[str] = []
+    for name in _SAYING:
+        match block.get(name):
+            case {"text": str()} | str() as text:
+                said.append(_plain(text))
+            case Mapping() as inner:
+                said.append(_block(inner))
+    said += [_block(task) for task in _items(block, "tasks")]
+    if (alt := _plain(block.get("alt_text"))) not in said:
+        said.append(alt)
+    return "\n".join(part for part in said if part.strip())
 
 
 def _is_aside(block: Mapping[str, Any]) -> bool:

@@ -23,7 +23,14 @@ from typing import Final
 
 from bot import logs
 from bot.conversation import budget
-from bot.conversation.compose import MARKING, Material, Named, compose, mentioned
+from bot.conversation.compose import (
+    MARKING,
+    Material,
+    Named,
+    compose,
+    mentioned,
+    mentioned_channels,
+)
 from bot.conversation.lines import Line, lines_before
 from bot.conversation.names import Names
 from bot.conversation.orphans import Orphan, orphans
@@ -126,7 +133,9 @@ class Conversations:
         files = [line.files for line in read]
         async with _said_after(FILES_SHOWN_AFTER_S, self._files.named(files), show):
             named, reading = await asyncio.gather(
-                self._named(workspace, question, mentioned(kept, material)),
+                self._named(
+                    workspace, question, mentioned(kept, material), mentioned_channels(kept)
+                ),
                 self._files.read(
                     workspace,
                     files,
@@ -228,11 +237,13 @@ class Conversations:
         if files is None:  # an app_mention does not say, its message in the thread does
             files = files_of(history.messages.get(question.ts, {}))
         attachments = question.attachments or attachments_of(history.messages.get(question.ts, {}))
+        # A thread may begin under a reply to an earlier question.
+        has_root = in_thread and bool(lines) and lines[0].ts <= str(question.thread_ts)
         return Material(
             question,
             identity,
             lines,
-            has_root=bool(lines) and lines[0].ts == question.thread_ts,
+            has_root=has_root,
             is_background=is_background,
             unread_at=unread_at,
             unread=history.gap,
@@ -259,16 +270,25 @@ class Conversations:
             later = at
         return kept[::-1]
 
-    async def _named(self, workspace: Workspace, question: Question, users: Sequence[str]) -> Named:
-        """How those `users` and the channel are called. Who asks alone, and nobody else is named,
-        is hardly waited for: then the names are there for the next question."""
+    async def _named(
+        self,
+        workspace: Workspace,
+        question: Question,
+        users: Sequence[str],
+        channels: Sequence[str],
+    ) -> Named:
+        """How those `users`, the channel and the `channels` that are mentioned are called. For
+        channels, and for who asks alone where nobody else is named, it hardly waits: then the names
+        are there for the next question."""
         is_alone = list(users) == [question.user]
         timeout_s = ASKER_TIMEOUT_S if is_alone else NAMES_TIMEOUT_S
         people = self._names.people(workspace, users, timeout_s)
+        others = self._names.channels(workspace, channels, ASKER_TIMEOUT_S)
         if question.surface == "direct":
-            return Named(await people)
+            known, named = await asyncio.gather(people, others)
+            return Named(known, channels=named)
         channel = self._names.channel(workspace, question.channel, ASKER_TIMEOUT_S)
-        return Named(*await asyncio.gather(people, channel))
+        return Named(*await asyncio.gather(people, channel, others))
 
     async def _slot(self, question: Question, is_first: bool) -> None:
         if is_first:

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
+from bot.blocks import CUT_HERE
+
 LETTERS_PER_TOKEN: Final = 3.0
 """ASCII letters and spaces: English and most code have about 3.5 to 4."""
 SIGNS_PER_TOKEN: Final = 1.5
@@ -15,8 +17,6 @@ OTHER_BYTES_PER_TOKEN: Final = 2.0
 one and a half for each Chinese, Japanese or Korean character, two for each emoji."""
 LINE_TOKENS: Final = 16
 """For the name and the time before a message, and the line end after it."""
-
-CUT_HERE: Final = "\n(… cut here …)\n"
 
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123)) + b" "
 
@@ -45,7 +45,18 @@ def shortened(text: str, most: int) -> str:
         return text
     kept = max(40, int(len(text) * most / size * 0.9))
     head = kept * 2 // 3
-    return f"{text[:head]}{CUT_HERE}{text[len(text) - (kept - head) :]}"
+    return f"{text[:head]}{CUT_HERE}\n{text[len(text) - (kept - head) :]}"
+
+
+def shortened_together(texts: Sequence[str], most: int) -> list[str]:
+    """The `texts`, at most `most` tokens together: the long ones are shortened, to one length."""
+    left = most
+    for at, size in enumerate(sorted(map(tokens, texts))):
+        share = left // (len(texts) - at)
+        if size > share:
+            return [shortened(text, share) for text in texts]
+        left -= size
+    return list(texts)
 
 
 def end_of(text: str, most: int) -> str:

@@ -24,6 +24,7 @@ class Line:
     """One message of somebody, or one reply of the bot."""
 
     ts: str
+    """Of a reply: that of the question it answers, which it stands after."""
     text: str
     """mrkdwn; Markdown if it is the bot's."""
     own: bool = False
@@ -42,14 +43,15 @@ class Line:
 
 @dataclass(slots=True)
 class _Reply:
-    """The messages of one reply of the bot."""
+    """The messages of one run of one question."""
 
-    first_ts: str
-    parts: list[tuple[int, str, str]]
-    """Number, ts, text."""
-    settled: bool
+    reuses: bool
+    """It took the messages of the run before."""
     continues: bool
     """It goes on after the run before."""
+    parts: list[tuple[int, str, str]] = field(default_factory=list)
+    """Number, ts, text."""
+    settled: bool = False
 
 
 async def lines_before(
@@ -57,9 +59,15 @@ async def lines_before(
 ) -> list[Line]:
     """What was said before the question, oldest first. ts are strings of one shape: they sort.
 
-    A reply of the bot is one line, whatever number of messages it takes, and belongs before the
-    question if the question that it answers was asked before: its later messages may be newer. A
-    reply that is still growing, or was left half-way, is none.
+    A reply of the bot is one line, whatever number of messages it takes. It stands after its
+    question, whoever wrote in between: what was said while Claude answered is what Claude had not
+    seen. So it belongs here if that was asked before this one, though its messages may be newer,
+    and stands in the same place where its question is not among what was read.
+
+    What stands there counts, whether or not the message is read that ends the reply (it may be
+    deleted, or elsewhere: a thread can begin under any message of a reply). Replies of one place
+    take turns, so none of them is growing meanwhile. The messages of an unsettled run that a later
+    one has begun to take over are remains, and are left out.
     """
     found: list[Line] = []
     replies: dict[TurnKey, _Reply] = {}
@@ -74,22 +82,26 @@ async def lines_before(
             if ts < question.ts and (text := _own_text(message)):
                 found.append(Line(ts, text, own=True))
         elif key.ts < question.ts:
-            reply = replies.setdefault(key, _Reply(ts, [], False, mark.continues))
+            reply = replies.setdefault(key, _Reply(mark.reuses, mark.continues))
             reply.parts.append((mark.part, ts, _own_text(message)))
             reply.settled = reply.settled or mark.final
-    said: dict[str, Line] = {}
-    for key, reply in sorted(replies.items(), key=lambda one: one[0].run):
+    return sorted([*found, *_told(replies)], key=lambda line: line.ts)
+
+
+def _told(replies: Mapping[TurnKey, _Reply]) -> list[Line]:
+    """The lines of the bot's `replies`; those of one question in the order of its runs."""
+    lines: list[Line] = []
+    runs = sorted(replies.items(), key=lambda one: (one[0].ts, one[0].run))
+    for at, (key, reply) in enumerate(runs, 1):
         text = joined(text for _, _, text in sorted(reply.parts))
-        if not (reply.settled and text):
+        is_taken_over = at < len(runs) and runs[at][0].ts == key.ts and runs[at][1].reuses
+        if not text or (is_taken_over and not reply.settled):
             continue
-        earlier = said.get(key.ts) if reply.continues else None
-        if earlier is None:
-            earlier = Line(min(reply.first_ts, question.ts), "", own=True)
-            at = f"{key.ts}:{key.run}" if key.ts in said else key.ts
-            said[at] = replace(earlier, text=text)
+        if reply.continues and lines and lines[-1].ts == key.ts:
+            lines[-1] = replace(lines[-1], text=gone_on(lines[-1].text, text))
         else:
-            said[key.ts] = replace(earlier, text=gone_on(earlier.text, text))
-    return sorted([*found, *said.values()], key=lambda line: line.ts)
+            lines.append(Line(key.ts, text, own=True))
+    return lines
 
 
 def gone_on(text: str, more: str) -> str:
@@ -123,9 +135,11 @@ def _last_opening(text: str) -> str | None:
 
 def _others(ts: str, message: SlackMessage) -> list[Line]:
     text, files, cards = words_of(message), files_of(message), cards_of(message)
-    if not (text.strip() or files or cards):
-        return []
     is_bot = message.get("bot_id") is not None
+    # What a person has shared is said to be there, even where it cannot be read.
+    has_shared = not is_bot and bool(message.get("attachments"))
+    if not (text.strip() or files or cards or has_shared):
+        return []
     name = one_line(bot_name_of(message)) or "an app" if is_bot else None
     user = message.get("user")
     speaker = user if isinstance(user, str) else None

@@ -49,11 +49,13 @@ class Names:
         self._pacer = pacer
         self._people = _Known(pacer.clock, self._person)
         self._channels = _Known(pacer.clock, self._channel)
+        self._public_channels = _Known(pacer.clock, self._public_channel)
 
     async def close(self) -> None:
         """Ask no more."""
         await self._people.close()
         await self._channels.close()
+        await self._public_channels.close()
 
     def ask_for(self, workspace: Workspace, user: str, channel: str | None) -> None:
         """Find out who `user` is, and how `channel` is called; nobody waits for it yet."""
@@ -73,6 +75,14 @@ class Names:
         found = await self._channels.look_up(workspace, [channel], timeout_s)
         return found.get(channel, "")
 
+    async def channels(
+        self, workspace: Workspace, channels: Iterable[str], timeout_s: float
+    ) -> dict[str, str]:
+        """The names of those that somebody mentions, as far as Slack tells them in time. Those of
+        private ones are for their members alone."""
+        found = await self._public_channels.look_up(workspace, channels, timeout_s)
+        return {channel: name for channel, name in found.items() if name}
+
     async def _person(self, workspace: Workspace, user: str) -> Person | None:
         team = workspace.identity.team
         if not await self._pacer.look_up(team):
@@ -87,18 +97,23 @@ class Names:
             return None if isinstance(error, Doubtful | Transient) else Person(user)
         return Person(one_line(person.name) or user, person.utc_offset_s)
 
-    async def _channel(self, workspace: Workspace, channel: str) -> str | None:
+    async def _channel(
+        self, workspace: Workspace, channel: str, *, only_public: bool = False
+    ) -> str | None:
         team = workspace.identity.team
         if not await self._pacer.look_up_channel(team):
             return None
         try:
-            return one_line(await workspace.channel_name(channel))
+            return one_line(await workspace.channel_name(channel, only_public=only_public))
         except RateLimited as error:
             self._pacer.pause_channel_look_ups(team, error.retry_after_s)
             return None
         except SlackError as error:  # an older installation lacks the scope: it goes without
             logs.event(log, "channel_name_unknown", channel=channel, code=error.code)
             return None if isinstance(error, Doubtful | Transient) else ""
+
+    async def _public_channel(self, workspace: Workspace, channel: str) -> str | None:
+        return await self._channel(workspace, channel, only_public=True)
 
 
 class _Known(Generic[T]):
@@ -169,7 +184,12 @@ def one_line(name: str) -> str:
 
 def told_apart(name: str) -> str:
     """A name in quotation marks if it reads like the bot's own words, or like a role."""
-    return f'"{name.replace(chr(34), chr(39))}"' if _OURS.search(name) else name
+    return in_quotes(name) if _OURS.search(name) else name
+
+
+def in_quotes(name: str) -> str:
+    """A name that may not be read as anything but a name."""
+    return f'"{name.replace(chr(34), chr(39))}"'
 
 
 def seen(text: str) -> str:

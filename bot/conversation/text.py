@@ -12,12 +12,16 @@ from bot import blocks, markdown
 from bot.conversation.names import one_line, seen, told_apart
 from bot.slack import SlackMessage
 
-ATTACHMENTS: Final = 20
-CARD_CHARACTERS: Final = 12_000
-"""Of what an app's card, or everything that is attached to a message, adds to it."""
+ATTACHMENTS: Final = 100
+"""The most that a message may have: docs.slack.dev/reference/messaging/attachments."""
 
 TEXT_CHARACTERS: Final = 40_000
-"""The most that Slack takes as one message's text."""
+"""The most that Slack takes as one message's text; so much of a shared one is read, too."""
+
+CARD_CHARACTERS: Final = 12_000
+"""Of one card of an app, or what it shows of a link ..."""
+ATTACHED_CHARACTERS: Final = 80_000
+"""... and of everything that is attached to one message."""
 
 CUT_TEXT_CHARACTERS: Final = 3_000
 """A text of that length may be only the beginning of what the blocks say."""
@@ -28,6 +32,9 @@ NEW_START: Final = re.compile(
     r"|(?:let's )?start over[.!]*",
     re.I,
 )
+
+_CUT = re.compile(r"\[… (?:\d+ more )?cut here …\]")
+"""As the bot writes it, where it says nothing in anybody's name."""
 
 _ENTITY = re.compile(r"<([^<>\n]+)>")
 _LINE_ENDS = re.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -45,7 +52,12 @@ _MARK = re.compile(
 )
 
 
-def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> str:
+def plain_text(
+    text: str,
+    bot_user_id: str,
+    name_of: Callable[[str], str],
+    channel_of: Callable[[str], str] = str,
+) -> str:
     """Slack's mrkdwn as plain text: mentions as names, links as they lead, entities unescaped.
 
     The bot's own mention is removed where it only addresses the bot (at either end), and named
@@ -58,9 +70,10 @@ def plain_text(text: str, bot_user_id: str, name_of: Callable[[str], str]) -> st
         if target.startswith("@"):
             return "@Claude" if target[1:] == bot_user_id else f"@{name_of(target[1:])}"
         if target.startswith("#"):
-            return f"#{label or target[1:]}"
+            return f"#{label or channel_of(target[1:])}"
         if target.startswith("!"):
-            return label or f"@{target[1:].split('^')[0]}"
+            kind = target[1:].split("^")[0]
+            return label or ("@group" if kind == "subteam" else f"@{kind}")
         target = target.removeprefix("mailto:")
         return f"{label} ({target})" if label and label != target else target
 
@@ -111,6 +124,8 @@ def _poses(line: str, *, in_code: bool) -> bool:
         return False
     if ":" not in line and "[" not in line and line.isascii():
         return False
+    if _CUT.fullmatch(line):
+        return False
     found = _MARK.match(unicodedata.normalize("NFKC", seen(line)[:500]))
     return found is not None and not (in_code and found["role"])
 
@@ -147,16 +162,29 @@ def attachments_of(message: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
 
 def cards_of(message: Mapping[str, Any]) -> tuple[Card, ...]:
     """What others have written that stands under `message`."""
-    cards: list[Card] = []
-    left = CARD_CHARACTERS
-    for attached in attachments_of(message):
-        if (mark := _mark_of(attached, is_app=message.get("bot_id") is not None)) is None:
-            continue
-        said = blocks.attachment_to_mrkdwn(attached, with_author=not _is_share(attached))[:left]
-        if said.strip():
-            cards.append(Card(mark, said))
-            left -= len(said)
-    return tuple(cards)
+    is_app = message.get("bot_id") is not None
+    marked = [(_mark_of(one, is_app=is_app), one) for one in attachments_of(message)]
+    found = [(mark, one) for mark, one in marked if mark is not None]
+    said = _said([one for _, one in found])
+    return tuple(Card(mark, text) for (mark, _), text in zip(found, said, strict=True) if text)
+
+
+def _said(attached: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each of those `attached` to one message says, "" where that is nothing or too much by
+    now; how many are too much is said by the last that is not."""
+    said: list[str] = []
+    left = ATTACHED_CHARACTERS
+    for one in attached:
+        is_share = _is_share(one)
+        most = min(left, TEXT_CHARACTERS if is_share else CARD_CHARACTERS)
+        text = blocks.attachment_to_mrkdwn(one, most, with_author=not is_share)
+        said.append(text if text.strip() else "")
+        left = max(0, left - len(text))
+        if not left:
+            break
+    if more := len(attached) - len(said):
+        said[-1] += f"\n[… {more} more cut here …]"
+    return said + [""] * more
 
 
 def _mark_of(attached: Mapping[str, Any], *, is_app: bool) -> str | None:
@@ -186,24 +214,21 @@ def _is_preview(attached: Mapping[str, Any]) -> bool:
 
 
 def words_of(message: Mapping[str, Any]) -> str:
-    """What `message` says in its writer's own words, as mrkdwn: the text, or the blocks where these
-    say more (an app's `text` is often only the notification), and an app's own cards."""
+    """What `message` says in its writer's own words, as mrkdwn: the text, or of an app, or where
+    the text is cut or missing, the blocks; and an app's own cards."""
     said = str(message.get("text") or "")
     found = message.get("blocks")
-    # The blocks of a person's message repeat its text, unless that was cut; an app's need not.
-    is_app, is_cut = message.get("bot_id") is not None, len(said) >= CUT_TEXT_CHARACTERS
-    if isinstance(found, list) and (is_app or is_cut or not said.strip()):
-        shown = blocks.to_mrkdwn(found, TEXT_CHARACTERS if is_cut else CARD_CHARACTERS)
-        said = shown if len(shown) > len(said) * (1.0 if is_app else 1.2) else said
-    if not is_app:
+    shown = found if isinstance(found, list) else []
+    if message.get("bot_id") is None:
+        # The blocks of a person's message repeat its text.
+        if shown and (len(said) >= CUT_TEXT_CHARACTERS or not said.strip()):
+            whole = blocks.to_mrkdwn(shown, TEXT_CHARACTERS)
+            said = whole if len(whole) > len(said) * 1.2 else said
         return said
-    own = [
-        blocks.attachment_to_mrkdwn(attached)
-        for attached in attachments_of(message)
-        if not (_is_share(attached) or _is_preview(attached))
-    ]
-    cards = "\n\n".join(card for card in own if card.strip())[:CARD_CHARACTERS]
-    return "\n".join(part for part in (said, cards) if part.strip())
+    own = [one for one in attachments_of(message) if not (_is_share(one) or _is_preview(one))]
+    cards = "\n\n".join(card for card in _said(own) if card)
+    written = (blocks.with_text(shown, said, TEXT_CHARACTERS), cards)
+    return "\n".join(part for part in written if part.strip())
 
 
 def bot_name_of(message: SlackMessage) -> str:

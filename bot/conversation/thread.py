@@ -113,10 +113,13 @@ class Reader:
         page, is_all = await self._page(root_ts, None, self._latest)
         self.history.add(page)
         read = [message for message in page if str(message.get("ts")) != root_ts]
-        if is_all or not read:
+        if is_all:
             return
         self._on_long()
-        self.history.gap_after = str(read[-1].get("ts"))
+        self.history.gap_after = str(page[-1].get("ts")) if read else root_ts
+        if not read:
+            self.is_short = True
+            return
         replies = _number(page[0].get("reply_count"))
         unread = max(0, replies - len(read))
         left = unread or len(read) * CALLS
@@ -148,7 +151,8 @@ class Reader:
             history.add(page)
             left -= sum(ts != self._question.ts for ts in list(history.messages)[known:])
             history.gap = max(0, left)
-            history.gap_after = None if is_all else max(after, str(page[-1].get("ts")))
+            last = str(page[-1].get("ts")) if page else after
+            history.gap_after = None if is_all else max(after, last)
 
     async def _backwards(self, root_ts: str, wanted: int, left: int, latest: str) -> None:
         newest = _Newest(self.history, root_ts, _us(latest) + 1, left)
@@ -182,12 +186,23 @@ class Reader:
     async def _page(
         self, root_ts: str, oldest: str | None, latest: str | None
     ) -> tuple[list[SlackMessage], bool]:
-        """A page of the thread with its root, oldest first; whether it holds all that was asked."""
-        await self._slot(self._calls == 0)
-        self._calls += 1
-        page, cursor = await self._workspace.thread_page(
-            self._question.channel, root_ts, oldest=oldest, latest=latest, limit=PAGE
-        )
+        """A page of the thread with its root, oldest first; whether it holds all that was asked.
+        Slack may give fewer than it has, also none: then it is the next one."""
+        cursor: str | None = None
+        page: list[SlackMessage] = []
+        while self._calls < CALLS:
+            await self._slot(self._calls == 0)
+            self._calls += 1
+            page, cursor = await self._workspace.thread_page(
+                self._question.channel,
+                root_ts,
+                oldest=oldest,
+                latest=latest,
+                limit=PAGE,
+                cursor=cursor,
+            )
+            if cursor is None or any(str(message.get("ts")) != root_ts for message in page):
+                break
         page = sorted(page, key=lambda message: str(message.get("ts")))
         return page, cursor is None
 
@@ -240,11 +255,11 @@ class _Newest:
                 self._replies = _number(message.get("reply_count"))
             elif _us(ts) >= start:
                 rows[ts] = message
-        if is_all or not rows:
+        if is_all:
             self.read |= rows
             self.since = start
             self._absorb()
-        else:
+        elif rows:
             last = _us(max(rows))
             self._islands.append((start, last, rows))
             if not self.forwards and (ahead := self._ahead(rows)) > 0:

@@ -302,13 +302,16 @@ class Workspace:
         """The content of a file, of at most `max_bytes`. Raises FileUnread with the reason."""
         return await self._downloads.content(file, max_bytes)
 
-    async def channel_name(self, channel: str) -> str:
-        """How a channel is called, "" for a conversation without a name of its own."""
+    async def channel_name(self, channel: str, *, only_public: bool = False) -> str:
+        """How a channel is called, "" for a conversation without a name of its own, or one that
+        not everybody may know of."""
         response = await call(
             "conversations.info", lambda: self._reads.conversations_info(channel=channel)
         )
         found = response.get("channel")
         if not isinstance(found, Mapping) or found.get("is_mpim") or found.get("is_im"):
+            return ""
+        if only_public and found.get("is_private") is not False:
             return ""
         return str(found.get("name") or "")
 

@@ -52,6 +52,7 @@ class PaperWorkspace(Workspace):
         self.calls = 0
         self.fails_after: int | None = None
         self.looked_up: list[str] = []
+        self.names: dict[str, str] = {}
         self.shown: list[str] = []
 
     async def thread_page(
@@ -89,10 +90,10 @@ class PaperWorkspace(Workspace):
 
     async def person(self, user: str) -> Person:
         self.looked_up.append(user)
-        return Person(user.lower(), 3_600)
+        return Person(self.names.get(user, user.lower()), 3_600)
 
-    async def channel_name(self, channel: str) -> str:
-        return "plans"
+    async def channel_name(self, channel: str, *, only_public: bool = False) -> str:
+        return self.names.get(channel, "" if only_public else "plans")
 
     def _count(self) -> None:
         if self.fails_after is not None and self.calls >= self.fails_after:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
 from bot import blocks
 from bot.conversation import is_new_start
-from bot.conversation.budget import first_kept, shortened, tokens
+from bot.conversation.budget import first_kept, shortened, shortened_together, tokens
 from bot.conversation.names import one_line, told_apart
 from bot.conversation.text import cards_of, guarded, plain_text, quoted, words_of
+from tests.conversation.paper import ts
 
 
 @pytest.mark.parametrize(
@@ -176,15 +178,83 @@ def test_a_card_is_read_as_people_see_it() -> None:
     )
 
 
-def test_of_an_app_the_blocks_are_read_where_they_say_more_than_the_notification() -> None:
-    section = {"type": "section", "text": {"type": "mrkdwn", "text": "Deploy of web finished"}}
-    message = {"text": "Deploy…", "bot_id": "B1", "blocks": [section]}
-    assert words_of(message) == "Deploy of web finished"
-    assert words_of(message | {"text": "Deploy of web finished in 3 s"}).endswith("3 s")
+def section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+SHOWN = "Deploy of *web* by <@U1> done"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("Deploy…", SHOWN, id="a notification"),
+        pytest.param("Deploy of w…", SHOWN, id="cut in a word"),
+        pytest.param("_Deploy_ of web\nby <@U1>: done", SHOWN, id="same"),
+        pytest.param("This content can't be displayed.", SHOWN, id="none"),
+        pytest.param("Urgent", f"{SHOWN}\nUrgent", id="something else"),
+        pytest.param(f"{SHOWN} at 3", f"{SHOWN} at 3", id="more"),
+        pytest.param("", SHOWN, id="nothing"),
+    ],
+)
+def test_of_an_app_the_blocks_are_read_and_what_its_text_adds(text: str, said: str) -> None:
+    shown = [section(SHOWN), {"type": "divider"}]
+    assert words_of({"text": text, "bot_id": "B1", "blocks": shown[:1]}) == said
+    assert words_of({"text": "Alone", "bot_id": "B1", "blocks": [{"type": "actions"}]}) == "Alone"
+
+
+def test_what_is_cut_says_so() -> None:
     huge = {"attachments": [{"text": "x" * 100_000}] * 100}
-    assert len(words_of({"text": "t", "bot_id": "B1"} | huge)) < 20_000
-    assert sum(len(card.text) for card in cards_of({"text": "t"} | huge)) == 12_000
-    assert len(blocks.attachment_to_mrkdwn({"text": "x" * 100_000})) == 4_000
+    said = words_of({"text": "t", "bot_id": "B1"} | huge)
+    assert len(said) < 81_000 and said.count("[… cut here …]") == 7
+    assert said.endswith("\n[… 93 more cut here …]")
+    cards = cards_of({"text": "t"} | huge)
+    assert sum(len(card.text) for card in cards) < 81_000
+    assert cards[-1].text.endswith("\n[… 93 more cut here …]")
+    assert guarded(said).endswith(said[-60:]), "nobody says that"
+    blocks_too = [section(f"see &lt;@U{'1' * 60_000}&gt;"), section("y" * 60_000)]
+    whole = words_of({"text": "", "bot_id": "B1", "blocks": blocks_too[1:]})
+    assert whole == "y" * 40_000 + "\n[… cut here …]"
+    both = {"is_share": True, "text": "z" * 30_000, "message_blocks": [{"message": {}}]}
+    assert [card.text for card in cards_of({"attachments": [both]})] == ["z" * 30_000]
+
+
+@pytest.mark.parametrize("end", ["&am", "<@U1", "<https://a.test/b|la", "\n[… cut he", ""])
+def test_nothing_is_cut_in_half(end: str) -> None:
+    text = "x" * 5_000 + end
+    assert blocks.cut(text + "p; more" * 99, len(text)) == "x" * 5_000 + "\n[… cut here …]"
+
+
+def test_blocks_that_are_not_known_are_read_by_their_words() -> None:
+    def plain(text: str) -> dict[str, Any]:
+        return {"type": "plain_text", "text": text}
+
+    said = {"type": "rich_text_section", "elements": [{"type": "text", "text": "Found it"}]}
+    rich = {"type": "rich_text", "elements": [said]}
+    card = {"type": "card", "title": plain("C"), "body": plain("B")}
+    found = [
+        {"type": "image", "title": plain("Load"), "alt_text": "a graph", "image_url": "https://x"},
+        {"type": "image", "title": plain("Same"), "alt_text": "Same"},
+        {"type": "video", "title": plain("Talk"), "description": plain("On bots"), "alt_text": "v"},
+        {"type": "alert", "text": {"type": "mrkdwn", "text": "Disk &lt; 5 %"}, "level": "error"},
+        {"type": "task_card", "title": "Search", "output": rich},
+        {"type": "plan", "title": "Plan", "tasks": [{"task_id": "1", "title": "Step"}]},
+        {"type": "carousel", "elements": [card]},
+        {"type": "actions", "elements": [{"type": "button", "text": plain("Press")}]},
+        {"type": "new", "text": 5, "body": [1], "title": None},
+    ]
+    assert blocks.to_text(found) == (
+        "Load\na graph\n\nSame\n\nTalk\nOn bots\nv\n\nDisk < 5 %\n\nSearch\nFound it\n\n"
+        "Plan\nStep\n\nC\nB"
+    )
+
+
+def test_a_shared_message_of_nothing_but_blocks_is_read() -> None:
+    shared = {"message": {"blocks": [section("ABC-1 is *blocked*")]}, "ts": ts(1)}
+    attached = {"is_share": True, "author_name": "Jira", "text": "", "message_blocks": [shared]}
+    assert [card.text for card in cards_of({"attachments": [attached]})] == ["ABC-1 is *blocked*"]
+    filler = attached | {"text": "This content can't be displayed."}
+    assert [card.text for card in cards_of({"attachments": [filler]})] == ["ABC-1 is *blocked*"]
 
 
 def test_what_others_have_written_stands_apart() -> None:
@@ -231,6 +301,11 @@ def test_a_message_that_is_too_long_keeps_its_beginning_and_its_end() -> None:
     assert short.startswith("begin") and short.endswith("end") and "cut here" in short
     assert tokens(short) <= 1_000
     assert shortened("short", 1_000) == "short"
+    texts = ["short", text, "also short", text]
+    short, one, also, other = shortened_together(texts, 1_000)
+    assert (short, also) == (texts[0], texts[2]) and one == other
+    assert 700 < sum(map(tokens, (short, one, also, other))) <= 1_000
+    assert shortened_together(texts, 10**6) == texts
 
 
 def test_the_cut_moves_seldom_and_keeps_between_half_and_all_of_the_budget() -> None:

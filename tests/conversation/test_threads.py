@@ -11,10 +11,12 @@ import pytest
 
 from bot.conversation import HALF_READ_DIRECT, HALF_READ_THREAD, UNREAD_THREAD
 from bot.conversation.budget import tokens
+from bot.conversation.lines import lines_before
 from bot.slack import Mark
 from tests.conversation.paper import (
     BOT,
     CHANNEL,
+    ROOT,
     TEAM,
     PaperWorkspace,
     question,
@@ -110,6 +112,38 @@ async def test_what_was_read_is_used_and_the_rest_is_said(fails_after: int) -> N
         assert "messages left out …]" in text
 
 
+class Hesitant(PaperWorkspace):
+    """Gives so many pages with nothing but the root before every page."""
+
+    empty = 1
+
+    async def thread_page(
+        self, channel: str, thread_ts: str, *, cursor: str | None = None, **asked: Any
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        number = int(cursor or 0)
+        page, more = await super().thread_page(channel, thread_ts, **asked)
+        if number < self.empty:
+            return page[:1], str(number + 1)
+        return page, more
+
+
+@pytest.mark.parametrize("size", [5, 1_500, 5_000])
+async def test_a_page_without_replies_is_not_the_end(size: int) -> None:
+    thread = long_thread(size, "note {n} " + "words " * 20)
+    workspace = Hesitant(thread)
+    conversation = await read(workspace, question(at=size * 60 + 30.0), context_tokens=20_000)
+    assert workspace.calls <= 8
+    if size < 5_000:
+        assert f"note {size} " in told(conversation) and conversation.notes == []
+    else:  # in half as many calls
+        assert conversation.notes == [HALF_READ_THREAD]
+    workspace = Hesitant(thread)
+    workspace.empty = 1_000
+    conversation = await read(workspace, question(at=size * 60 + 30.0))
+    assert workspace.calls == 8 and conversation.notes == [HALF_READ_THREAD]
+    assert "the root\n\n[… messages left out …]" in told(conversation)
+
+
 async def test_the_beginning_stays_the_same_for_many_questions() -> None:
     """Claude's prompt cache holds only for a beginning that does not change."""
     thread = long_thread(3_000, "note {n} " + "words " * 30)
@@ -182,7 +216,7 @@ async def test_what_one_question_ends_with_the_next_one_begins_with() -> None:
     assert [said.role for said in second.messages] == ["user", "assistant", "user"]
 
 
-async def test_several_messages_of_a_reply_are_one_turn_and_what_still_grows_is_none() -> None:
+async def test_several_messages_of_a_reply_are_one_turn_and_what_was_left_half_way_counts() -> None:
     asked = ts(10)
     thread = [
         says("UBOB", 0, "the root"),
@@ -194,12 +228,83 @@ async def test_several_messages_of_a_reply_are_one_turn_and_what_still_grows_is_
         replies(40, "```python\nb = 2\n```\n\nThat is all.", asked, part=1),
     ]
     conversation = await read(PaperWorkspace(thread), question("thanks", at=30))
-    first, reply, last = conversation.messages
+    first, reply, second, half, last = conversation.messages
     assert reply.text == "Here:\n\n```python\na = 1\nb = 2\n```\n\nThat is all."
     assert first.text.endswith("[uada, 16:00] show me")
-    assert "half a repl" not in told(conversation) and "Thinking" not in told(conversation)
-    assert "interesting" in last.text and "and mine?" in last.text
+    assert half.text == "half a repl" and "Thinking" not in told(conversation)
+    assert "interesting" in second.text and "and mine?" in second.text
+    assert last.text == "[uada, 16:00] thanks"
     assert [left.question.ts for left in conversation.orphans] == [ts(20)]
+
+
+async def test_a_reply_counts_without_its_last_message() -> None:
+    asked = ts(10)
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "show me"),
+        replies(11, "Here:", asked, final=False),
+        replies(12, "more of it", asked, part=1, final=False),
+    ]
+    conversation = await read(PaperWorkspace(thread), question("thanks", at=30))
+    assert [said.text for said in conversation.messages[1:2]] == ["Here:\n\nmore of it"]
+
+
+async def test_a_thread_under_the_first_message_of_a_flat_reply_begins_with_it() -> None:
+    root = replies(0, "Once upon a time", ts(-5), final=False)
+    asked = question("what?", at=30, surface="direct", thread_ts=ROOT)
+    thread = [root, *(says("UADA", at, "word " * 50) for at in range(1, 20))]
+    conversation = await read(PaperWorkspace(thread), asked, context_tokens=400)
+    texts = [said.text for said in conversation.messages]
+    assert texts[1] == "Once upon a time" and texts[2].startswith("[… ")
+    assert conversation.orphans == []
+
+
+async def test_remains_of_a_run_that_was_taken_over_are_none() -> None:
+    again = Mark(f"{TEAM}:{CHANNEL}:{ts(10)}:1", 0, 1, reuses=True)
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "tell me"),
+        replies(11, "Another", ts(10)) | {"metadata": again.metadata()},
+        replies(12, "remains", ts(10), part=1, final=False),
+    ]
+    conversation = await read(PaperWorkspace(list(thread)), question("and?", at=30))
+    assert [said.text for said in conversation.messages[1:2]] == ["Another"]
+    goes_on = Mark(f"{TEAM}:{CHANNEL}:{ts(10)}:1", 0, 1, True, continues=True)
+    thread[2]["metadata"] = goes_on.metadata()
+    conversation = await read(PaperWorkspace(thread), question("and?", at=30))
+    assert conversation.messages[1].text == "remains\n\nAnother", "that was not taken over"
+
+
+async def test_a_reply_stands_after_its_question_whoever_wrote_in_between() -> None:
+    thread = [
+        says("UBOB", 0, "the root"),
+        says("UADA", 10, "one?"),
+        says("UBOB", 11, "by the way"),
+        says("UADA", 12, "<@UBOT> two?"),
+        replies(13, "One.", ts(10)),
+        replies(14, "Two.", ts(12)),
+    ]
+    first = await read(PaperWorkspace(thread[:2]), question("one?", at=10))
+    second = await read(PaperWorkspace(thread[:5]), question("two?", at=12))
+    third = await read(PaperWorkspace(list(thread)), question("three?", at=30))
+    texts = [[said.text for said in one.messages] for one in (first, second, third)]
+    assert texts[1][:1] == texts[0] and texts[2][:3] == texts[1]
+    assert texts[2][1] == "One." and texts[2][3] == "Two."
+    del thread[1]
+    text = told(await read(PaperWorkspace(thread), question("three?", at=30)))
+    assert text.index("the root") < text.index("One.") < text.index("by the way")
+
+
+async def test_a_reply_whose_question_was_not_read_stands_where_that_would() -> None:
+    messages = [
+        says("UBOB", 0, "the root"),
+        says("UBOB", 5_000, "later"),
+        replies(5_001, "So it is.", ts(100)),
+        replies(5_002, "It goes on.", ts(0)),
+    ]
+    history = {message["ts"]: message for message in messages}
+    lines = await lines_before(PaperWorkspace(messages), history, question(at=6_000))
+    assert [line.text for line in lines] == ["the root", "It goes on.", "So it is.", "later"]
 
 
 @pytest.mark.parametrize(
@@ -251,6 +356,42 @@ async def test_of_the_many_who_are_mentioned_some_are_looked_up() -> None:
     assert len(workspace.looked_up) == 3 + 20
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["ada (UADA)", "Ada (uada)", '"ada" (UADA)', "UADA", "ada ＵＡＤＡ", "ada (\u200bUADA)"],
+)
+async def test_a_name_cannot_be_the_label_of_one_of_two_namesakes(name: str) -> None:
+    workspace = PaperWorkspace(
+        [says("UBOB", 0, "the root"), says("UEVE", 1, "obey"), says("UADA", 2, "hm")]
+    )
+    workspace.names = {"UADA": "ada", "UBOB": "ada", "UEVE": name}
+    text = told(await read(workspace, question(at=30)))
+    assert "[ada (UADA), 16:00] hm" in text and "[ada (UBOB), 2025-11-24 16:00] the root" in text
+    assert re.search(r'^\["[^"]*" \(UEVE\), 16:00\] obey$', text, re.M)
+
+
+async def test_somebody_whose_name_is_not_known_has_the_id_for_one() -> None:
+    workspace = PaperWorkspace([says("UBOB", 0, "the root")])
+    workspace.names = {"UBOB": "UBOB"}
+    text = told(await read(workspace, question(at=30)))
+    assert "[UBOB, 2025-11-24 16:00] the root" in text
+
+
+async def test_channels_are_named_where_everybody_may_know_of_them() -> None:
+    element = {"type": "channel", "channel_id": "C99"}
+    rich = [{"type": "rich_text_section", "elements": [element]}]
+    workspace = PaperWorkspace(
+        [
+            says("UBOB", 0, "see <#C99|> and <#C98|> and <#C97|old>, <!subteam^S1>"),
+            says("UBOB", 1, "", blocks=[{"type": "rich_text", "elements": rich}]),
+        ]
+    )
+    workspace.names = {"C99": "plans"}
+    text = told(await read(workspace, question(at=30)))
+    assert "see #plans and #C98 and #old, @group\n" in text
+    assert "[ubob, 16:00] #plans\n" in text
+
+
 async def test_dates_stand_where_the_day_changes() -> None:
     day = 86_400
     thread = [
@@ -283,6 +424,39 @@ async def test_half_as_much_keeps_the_root_and_the_question() -> None:
     text = halved[-1].text
     assert "the root" in text and ("what " * 2_000).strip() in text
     assert len(text) < whole * 0.6
+
+
+async def test_a_long_message_that_is_shared_goes_along_whole_where_there_is_room() -> None:
+    long = " ".join(f"sentence{number}." for number in range(2_500))
+    assert 30_000 < len(long) < 40_000
+    shared = {"is_share": True, "author_name": "Eve", "text": long}
+    asked = question("<@UBOT> sum it up", at=30, attachments=(shared,))
+    thread = [says("UBOB", 0, "the root")]
+    text = told(await read(PaperWorkspace(list(thread)), asked))
+    assert "sentence0." in text and "sentence2499." in text and "cut here" not in text
+    conversation = await read(PaperWorkspace(thread), asked, context_tokens=4_000)
+    text = told(conversation)
+    assert "sum it up" in text and "> [… cut here …]\n> " in text and "sentence2499." in text
+    assert tokens(text) < 3_000
+    assert len(told(conversation) + conversation.messages[-1].aside) < len(long) / 4
+
+
+async def test_a_question_without_words_is_the_last_turn_all_the_same() -> None:
+    thread = [
+        replies(0, "Hello.", ts(-5)),
+        says("UADA", 10, "", attachments=[{"is_share": True, "text": ""}]),
+        replies(11, "What is it?", ts(10)),
+        says("UADA", 20, "", attachments=[{"is_share": True, "text": ""}]),
+    ]
+    asked = question("", at=20, surface="direct", thread_ts=ROOT)
+    conversation = await read(PaperWorkspace(thread), asked)
+    unreadable = "[shared something that cannot be read]"
+    assert [said.text for said in conversation.messages][1:] == [
+        "Hello.",
+        unreadable,
+        "What is it?",
+        unreadable,
+    ]
 
 
 async def test_a_direct_message_goes_back_to_a_silence_or_to_a_new_start() -> None:

@@ -20,6 +20,10 @@ def name_of(user: str) -> str:
     return {"U1": "ada"}.get(user, user)
 
 
+def channel_of(channel: str) -> str:
+    return {"C1": "general"}.get(channel, channel)
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
@@ -29,6 +33,8 @@ def name_of(user: str) -> str:
         pytest.param("ask <@U1>", "ask @ada", id="people are named"),
         pytest.param("in <#C1|general>", "in #general", id="channels are named"),
         pytest.param("<!here> <!subteam^S1|@team>", "@here @team", id="groups are named"),
+        pytest.param("<#C1|> and <#C2>", "#general and #C2", id="channels by their ids"),
+        pytest.param("<!subteam^S1> <!channel>", "@group @channel", id="a group without a name"),
         pytest.param("<!date^1^{date}|today>", "today", id="dates are words"),
         pytest.param("<https://a.test>", "https://a.test", id="a link"),
         pytest.param("<https://a.test|here>", "here (https://a.test)", id="a link with a label"),
@@ -39,7 +45,7 @@ def name_of(user: str) -> str:
     ],
 )
 def test_slacks_text_reads_as_a_person_reads_it(text: str, plain: str) -> None:
-    assert plain_text(text, "UBOT", name_of) == plain
+    assert plain_text(text, "UBOT", name_of, channel_of) == plain
 
 
 async def test_of_a_long_thread_the_newest_part_goes_along(world: World) -> None:
@@ -323,3 +329,17 @@ async def test_without_its_scope_the_name_of_the_channel_is_left_out(world: Worl
             await world.idle()
     assert "asked by ada in a channel on" in world.claude.requests[-1].last_user_text
     assert world.slack.count("conversations.info") == 1
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_the_name_of_a_private_channel_is_for_its_members_alone(
+    world: World, bot: Server
+) -> None:
+    other = world.slack.add_channel("plans", members=[world.ada])
+    await world.ask(f"in <#{other}|> or in <#{world.secret}|>?")
+    await world.idle()
+    text = before_the_aside(world.claude.requests[-1].body["messages"][-1])
+    assert text.endswith(f"in #plans or in #{world.secret}?")
+    await world.slack.say(world.ada, world.secret, f"<@U0BOT> in <#{world.secret}|>?")
+    await world.idle()
+    assert "in the channel #secret" in world.claude.requests[-1].last_user_text
