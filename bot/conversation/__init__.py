@@ -40,7 +40,7 @@ from bot.conversation.thread import History, Reader
 from bot.errors import RateLimited, SlackError
 from bot.files import Files, files_of
 from bot.pacing import Pacer
-from bot.slack import Identity, Workspace
+from bot.slack import Identity, SlackMessage, Workspace
 from bot.turn import Message, Question
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,7 @@ class Conversations:
                     files,
                     left_out=[line.files for line in kept.left_out],
                     unasked=[line.files for line in kept.lines] if material.is_background else [],
+                    told=_told_files(workspace, history.messages, question),
                 ),
             )
         of_thread = [*notes]
@@ -283,6 +284,27 @@ class Conversations:
             self._pacer.pause_reads(question.team, error.retry_after_s)
         code = error.code if isinstance(error, SlackError) else "timeout"
         logs.warning(log, "thread_unread", code=code)
+
+
+def _told_files(
+    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
+) -> frozenset[str]:
+    """The ids of the files that earlier replies have told of, where they could not be read: of all
+    that was there when the last question before this one was asked that has its reply."""
+    keys = [
+        mark.key()
+        for message in history.values()
+        if (mark := workspace.mark_of(message)) is not None and mark.final
+    ]
+    answered = [key.ts for key in keys if key is not None and key.ts < question.ts]
+    if not answered:
+        return frozenset()
+    until = max(answered)
+    told, new = set[str](), set[str]()
+    for ts, message in history.items():
+        ids = {str(file.get("id")) for file in files_of(message)}
+        (told if ts <= until else new).update(ids)
+    return frozenset(told - new)
 
 
 @asynccontextmanager
