@@ -7,6 +7,7 @@ text     what a message says, and that it says nothing in another's name
 budget   how much goes along, and where the beginning is cut
 names    how people and channels are called
 room     which thread is read first where reads are short
+pages    when Slack is asked for the next page, and asked again
 compose  the messages of the request
 pieces   all that without keeping the event loop
 """
@@ -14,7 +15,6 @@ pieces   all that without keeping the event loop
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +27,7 @@ from bot.conversation.compose import MARKING, Material, Named, compose, mentione
 from bot.conversation.lines import Line, lines_before
 from bot.conversation.names import Names
 from bot.conversation.orphans import Orphan, orphans, streams_of
+from bot.conversation.pages import Pages
 from bot.conversation.room import Room
 from bot.conversation.text import (
     Card,
@@ -37,7 +38,7 @@ from bot.conversation.text import (
     words_of,
 )
 from bot.conversation.thread import History, Reader
-from bot.errors import RateLimited, SlackError
+from bot.errors import SlackError
 from bot.files import Files, files_of
 from bot.pacing import Pacer
 from bot.slack import Identity, SlackMessage, Workspace
@@ -169,13 +170,8 @@ class Conversations:
             held.enter_context(self._room.begun(question.team))
             show(READING_LONG_THREAD)
 
-        reader = Reader(
-            workspace,
-            question,
-            lambda is_first: self._slot(question, is_first),
-            self._context_tokens,
-            on_long=on_long,
-        )
+        pages = Pages(workspace, self._pacer, self._room, READ_SLOT_TIMEOUT_S)
+        reader = Reader(pages, question, pages.slot, self._context_tokens, on_long=on_long)
         in_thread = question.thread_ts is not None and question.thread_ts != question.ts
         unread = UNREAD_THREAD
         notes: list[str] = []
@@ -194,7 +190,8 @@ class Conversations:
                     unread = UNREAD_CHANNEL
                     await reader.channel(self._channel_background)
         except (SlackError, TimeoutError) as error:
-            self._unread(question, error)
+            code = error.code if isinstance(error, SlackError) else "timeout"
+            logs.warning(log, "thread_unread", code=code)
             notes.append(HALF_READ_THREAD if reader.history.messages else unread)
         else:
             half_read = HALF_READ_THREAD if in_thread else HALF_READ_DIRECT
@@ -270,20 +267,6 @@ class Conversations:
             return Named(await people)
         channel = self._names.channel(workspace, question.channel, ASKER_TIMEOUT_S)
         return Named(*await asyncio.gather(people, channel))
-
-    async def _slot(self, question: Question, is_first: bool) -> None:
-        if is_first:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(READ_SLOT_TIMEOUT_S):
-                    await self._room.for_a_first_page(question.team)
-        if not await self._pacer.read(question.team, READ_SLOT_TIMEOUT_S):
-            raise TimeoutError
-
-    def _unread(self, question: Question, error: Exception) -> None:
-        if isinstance(error, RateLimited):
-            self._pacer.pause_reads(question.team, error.retry_after_s)
-        code = error.code if isinstance(error, SlackError) else "timeout"
-        logs.warning(log, "thread_unread", code=code)
 
 
 def _told_files(
