@@ -1002,6 +1002,38 @@ async def test_files_are_not_blamed_for_what_is_refused_without_them_too(
     assert "Not read" not in shown
 
 
+async def test_a_file_that_is_too_long_costs_no_part_of_the_thread(
+    world: World, bot: Server
+) -> None:
+    def attached(body: dict[str, Any]) -> list[str]:
+        contents = [message["content"] for message in body["messages"]]
+        blocks = [block for content in contents if isinstance(content, list) for block in content]
+        return [block["title"] for block in blocks if "title" in block]
+
+    too_long = Reply(
+        status=400,
+        error_type="invalid_request_error",
+        error_message="prompt is too long: 3 > 2",
+        when=lambda body: "long.txt" in attached(body),
+        keep=True,
+    )
+    world.claude.script(too_long, Reply(text="I see.", keep=True))
+    root = world.past_thread([f"note {number} says something" for number in range(30)])
+    file = world.slack.add_file("long.txt", b"words")
+    await world.slack.say(world.bob, world.general, "see", thread_ts=root, files=[file])
+    for requests in (3, 4):
+        _, shown = await asked_about(world, thread_ts=root)
+        assert len(world.claude.requests) == requests, "it is not tried again"
+        assert f"Not read: long.txt ({files.TOO_MUCH})." in shown
+        request = str(world.claude.requests[-1].body["messages"])
+        assert "note 0 " in request and "left out" not in request
+    await world.slack.say(
+        world.ada, world.general, "<@U0BOT> this one", thread_ts=root, files=[file]
+    )
+    await world.idle()
+    assert attached(world.claude.requests[4].body) == ["long.txt"], "who asks about it has a try"
+
+
 async def test_logs_hold_neither_names_nor_content(
     world: World, written: io.StringIO, bot: Server
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ HELD_BYTES: Final = 100_000_000
 READ_TIMEOUT_S: Final = 60.0
 REFUSED: Final = 1_000
 """Files that Claude did not accept: so many are remembered."""
+REFUSED_S: Final = 3_600.0
+"""Those that were too much, so long: the thread may have another beginning then."""
 KNOWN: Final = 1_000
 """Files whose names Slack had to be asked for: so many names are remembered."""
 NAMED: Final = 10
@@ -218,29 +221,40 @@ class Files:
         self._converter = Converter()
         self._fetching = asyncio.Semaphore(FETCHING)
         self._held_bytes = 0
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+        """Reason, and until when (of the loop's time)."""
         self._known: dict[str, str] = {}
 
     def refuse(self, reasons: Mapping[str, str]) -> None:
-        """Do not read the files of these ids again, for the reasons given."""
-        self._refused |= reasons
+        """Do not read the files of these ids again, for the reasons given; for an hour, and unless
+        they come with a question, where these may pass."""
+        until = asyncio.get_running_loop().time() + REFUSED_S
+        for file_id, reason in reasons.items():
+            self._refused.pop(file_id, None)
+            self._refused[file_id] = (reason, until if reason in PASSING else math.inf)
         while len(self._refused) > REFUSED:
             del self._refused[next(iter(self._refused))]
 
-    def _refusal(self, file_id: str, file: SlackFile) -> str | None:
+    def _refusal(self, file_id: str, file: SlackFile, *, is_asked: bool) -> str | None:
         """Why the file is not even asked for; such ones do not count."""
-        return self._refused.get(file_id) or _refusal(file)
+        reason, until = self._refused.get(file_id, ("", -math.inf))
+        is_open = is_asked and reason in PASSING
+        if until > asyncio.get_running_loop().time() and not is_open:
+            return reason
+        return _refusal(file)
 
     def _name(self, file: SlackFile) -> str:
         """What to call the file, also one whose name had to be asked for."""
         return self._known.get(str(file.get("id"))) or kinds.name_of(file)
 
     def named(self, messages: Sequence[Sequence[SlackFile]]) -> str | None:
-        """What to show while the files of `messages` are read; None if there are none to read."""
+        """What to show while the files of `messages` (the question last) are read; None if there
+        are none to read."""
+        asked = _by_id(messages[-1:])
         names = [
             self._name(file)
             for file_id, file in _by_id(messages).items()
-            if not self._refusal(file_id, file)
+            if not self._refusal(file_id, file, is_asked=file_id in asked)
         ]
         if not names:
             return None
@@ -266,7 +280,8 @@ class Files:
         room = _Room()
         waiting: list[tuple[str, SlackFile]] = []
         for file_id, file in newest.items():
-            reason = self._refusal(file_id, file) or (TOO_MANY if len(waiting) >= FILES else None)
+            reason = self._refusal(file_id, file, is_asked=file_id in reading.asked)
+            reason = reason or (TOO_MANY if len(waiting) >= FILES else None)
             if reason is None:
                 waiting.append((file_id, file))
             else:
