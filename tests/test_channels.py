@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -413,6 +415,27 @@ async def test_no_file_is_read_while_none_changes(
     for _ in range(3):
         await desk.clock.advance(1)
         assert found.of("C0SUPPORT").effort == "high"
+
+
+async def test_a_large_file_is_parsed_beside_the_event_loop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels_module, "LARGE_BYTES", 10)
+    found = desk.open(SUPPORT)
+    look, threads = channels_module._look, []
+
+    def looked(*args: Any, **more: Any) -> Any:
+        threads.append(threading.current_thread())
+        return look(*args, **more)
+
+    monkeypatch.setattr(channels_module, "_look", looked)
+    desk.write(SUPPORT.replace("high", "max"))
+    await desk.clock.advance(1)
+    assert found.of("C0SUPPORT").effort == "high", "nobody waits for it"
+    assert found._looking is not None
+    await asyncio.wait([found._looking], timeout=5)
+    assert found.of("C0SUPPORT").effort == "max"
+    assert len(threads) == 1 and threads[0] is not threading.main_thread()
 
 
 # --- the whole way ----------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
+import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,13 +19,16 @@ from bot import claude as claude_module
 from bot import logs
 from bot.channels import Manner
 from bot.claude import Claude, models, prices
+from bot.claude import request as request_module
 from bot.claude.breather import OVERLOADS, Breather
+from bot.claude.request import Request
 from bot.claude.watch import Clocks
 from bot.config import EFFORTS, Effort
 from bot.errors import ClaudeError
 from bot.playground.claude import Damage, Reply, ScriptedClaude
 from bot.playground.claude.models import ALIASES, ALL
 from bot.turn import (
+    Attachment,
     ClaudeEvent,
     Done,
     Message,
@@ -33,7 +38,7 @@ from bot.turn import (
     Text,
     Usage,
 )
-from tests.conftest import going_on, prose
+from tests.conftest import going_on, prose, same
 
 MANNER = Manner("Be brief.", "claude-sonnet-5-5", "low")
 ASKED = [Message("user", "[ada] tell me")]
@@ -313,3 +318,51 @@ async def test_single_refusals_between_successes_open_no_breather() -> None:
         breather.overloaded(None)
         breather.succeeded()
     assert breather.wait_s() == 0.0
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+LARGE = [
+    Message("user", "[ada] “see”", attachments=(Attachment("pdf", "a.pdf", "", b"%PDF" * 999),)),
+    Message("assistant", "ünd?"),
+    Message(
+        "user",
+        "[ada] these",
+        aside="[From the bot: asked]",
+        attachments=(
+            Attachment("image", "b.png", "image/png", PNG + bytes(range(256)), file_id="F2"),
+            Attachment("text", "c.txt", "text/plain", text="words", file_id="F3"),
+        ),
+    ),
+]
+
+
+def test_the_body_of_a_large_request_says_what_its_parameters_say() -> None:
+    request = Request(messages=LARGE, system="s", user="U1", effort="low", max_tokens=9)
+    body = b"".join(request.body("claude-sonnet-5-5", stream=True))
+    assert json.loads(body) == {**request.params("claude-sonnet-5-5"), "stream": True}
+    assert not request.is_large
+    (file,) = LARGE[0].attachments
+    file = replace(file, data=bytes(1_000_001))
+    large = replace(request, messages=[replace(LARGE[0], attachments=(file,))])
+    assert large.is_large
+    assert max(map(len, large.body("claude-sonnet-5-5", stream=True))) < 600_000, "no long steps"
+
+
+@pytest.mark.parametrize("streams", [True, False], ids=["streamed", "in one piece"])
+async def test_a_large_request_gets_its_reply_as_others_do(
+    scripted: ScriptedClaude, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    monkeypatch.setattr(request_module, "LARGE_BYTES", 0)
+    monkeypatch.setattr(request_module, "PIECE_BYTES", 300)
+    if not streams:
+        scripted.script(Reply(status=500, when=lambda body: body["stream"], keep=True))
+    scripted.script(Reply(text="I see."))
+    claude, heard = client(scripted), Heard()
+    report = StreamReport()
+    await claude.reply(LARGE, MANNER, user="U1", tell=heard, report=report)
+    await claude.close()
+    assert same(heard.text, "I see.") and report.usage
+    body = scripted.requests[-1].body
+    document = body["messages"][0]["content"][0]
+    assert base64.b64decode(document["source"]["data"]) == b"%PDF" * 999
+    assert body["stream"] == streams

@@ -7,6 +7,7 @@ import base64
 import gc
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import AsyncIterator
@@ -26,10 +27,10 @@ from pptx import Presentation
 from pypdf import PdfWriter
 from xlsxwriter import Workbook
 
-from bot import files
+from bot import files, markdown
 from bot.conversation import UNSEEN_FILES
 from bot.errors import FileUnread
-from bot.files import converter, kinds, worker
+from bot.files import Reading, converter, kinds, worker
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, File
 from bot.serve import Server
@@ -575,6 +576,64 @@ async def test_a_file_of_another_organisation_is_looked_up(world: World, bot: Se
     assert f"Not read: a file ({kinds.DELETED})." in shown
 
 
+async def test_a_file_of_another_organisation_is_named_as_it_is_called_there(
+    world: World, bot: Server
+) -> None:
+    file = world.slack.add_file("film.mp4", b"x", "video/mp4")
+    stub = {"id": file.id, "mode": "file_access", "file_access": "check_file_info"}
+    shown = await ask_with(world, stub)
+    assert f"Not read: film.mp4 ({kinds.UNREADABLE})." in shown
+    assert "[Attached, but not readable: film.mp4]" in sent(world)[-1]["text"]
+
+
+async def test_the_files_of_the_question_are_told_first_and_earlier_ones_once(
+    world: World, bot: Server
+) -> None:
+    films = [world.slack.add_file(f"film{number}.mp4", b"x", "video/mp4") for number in range(12)]
+    root = await world.slack.say(world.bob, world.general, "see these", files=films)
+    contract = world.slack.add_file("contract.docx", b"PK\x03\x04x")
+    world.claude.script(Reply(text="I see.", keep=True))
+    await world.slack.say(
+        world.ada, world.general, "<@U0BOT> and this?", files=[contract], thread_ts=root
+    )
+    await world.idle()
+    shown = world.replies(root)[-1].shown
+    assert f"Not read: contract.docx ({kinds.DAMAGED}); film0.mp4, film1.mp4" in shown
+    assert f"film9.mp4 ({kinds.UNREADABLE}); and 2 more." in shown
+    late = world.slack.add_file("late.mp4", b"x", "video/mp4")
+    await world.slack.say(world.bob, world.general, "and this", files=[late], thread_ts=root)
+    await world.ask("?", thread_ts=root)
+    await world.idle()
+    assert f"Not read: late.mp4 ({kinds.UNREADABLE})." in world.replies(root)[-1].shown
+    await world.ask("??", thread_ts=root)
+    await world.idle()
+    assert "Not read" not in world.replies(root)[-1].shown
+    assert "film0.mp4" in str(world.claude.requests[-1].body["messages"][0]), "Claude knows"
+
+
+def unread(*names: str, reason: str = kinds.UNREADABLE) -> dict[str, tuple[str, str]]:
+    return {name: (name, reason) for name in names}
+
+
+def test_all_files_of_the_question_are_named_as_far_as_a_status_line_has_room() -> None:
+    names = [f"film{number}.mp4" for number in range(15)]
+    (note,) = Reading(unread=unread(*names), asked=frozenset(names)).notes
+    assert note == f"Not read: {', '.join(names)} ({kinds.UNREADABLE})."
+    long = [f"{number}" + "&" * 58 for number in range(15)]
+    reading = Reading(unread=unread(*long), asked=frozenset(long), cut=long, without_sheets=long)
+    notes = reading.notes
+    assert re.search(r"\(this kind of file cannot be read\); and 12 more\.$", notes[0])
+    assert notes[1].endswith(", and 14 more.")
+    assert len(markdown.escape(" ".join(notes))) < 1_850, "other sentences have room, too"
+
+
+def test_what_may_be_read_another_time_is_told_every_time() -> None:
+    told = frozenset({"a.pdf", "b.mp4"})
+    both = unread("a.pdf", reason=files.TOO_MUCH) | unread("b.mp4")
+    (note,) = Reading(unread=both, told=told).notes
+    assert note == f"Not read: a.pdf ({files.TOO_MUCH})."
+
+
 async def test_a_file_may_not_be_larger_than_it_says(
     world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -904,7 +963,7 @@ async def test_only_the_file_that_claude_names_is_left_out_from_then_on(
     assert documents(world).keys() == {"a.txt", "b.txt"}
     assert len(world.claude.requests) == 2
     _, shown = await asked_about(world, "c.txt", thread_ts=root)
-    assert f"Not read: bad.txt ({less.NOT_ACCEPTED})." in shown
+    assert "Not read" not in shown, "it was told"
     first, *_, last = world.claude.requests[-1].body["messages"]
     assert [one["title"] for one in first["content"][:-1]] == ["a.txt", "b.txt"]
     assert last["content"][0]["title"] == "c.txt"
@@ -931,7 +990,7 @@ async def test_of_several_files_the_one_that_is_refused_is_found(
     assert len(world.claude.requests) == requests + 1
     content = world.claude.requests[-1].body["messages"][0]["content"]
     assert [block["title"] for block in content if "title" in block] == ["good.txt"]
-    assert "bad.txt (Claude did not accept" in shown
+    assert "Not read" not in shown, "it was told"
 
 
 async def test_files_are_not_blamed_for_what_is_refused_without_them_too(
@@ -941,6 +1000,38 @@ async def test_files_are_not_blamed_for_what_is_refused_without_them_too(
     root, _ = await asked_about(world, "a.txt")
     _, shown = await asked_about(world, thread_ts=root)
     assert "Not read" not in shown
+
+
+async def test_a_file_that_is_too_long_costs_no_part_of_the_thread(
+    world: World, bot: Server
+) -> None:
+    def attached(body: dict[str, Any]) -> list[str]:
+        contents = [message["content"] for message in body["messages"]]
+        blocks = [block for content in contents if isinstance(content, list) for block in content]
+        return [block["title"] for block in blocks if "title" in block]
+
+    too_long = Reply(
+        status=400,
+        error_type="invalid_request_error",
+        error_message="prompt is too long: 3 > 2",
+        when=lambda body: "long.txt" in attached(body),
+        keep=True,
+    )
+    world.claude.script(too_long, Reply(text="I see.", keep=True))
+    root = world.past_thread([f"note {number} says something" for number in range(30)])
+    file = world.slack.add_file("long.txt", b"words")
+    await world.slack.say(world.bob, world.general, "see", thread_ts=root, files=[file])
+    for requests in (3, 4):
+        _, shown = await asked_about(world, thread_ts=root)
+        assert len(world.claude.requests) == requests, "it is not tried again"
+        assert f"Not read: long.txt ({files.TOO_MUCH})." in shown
+        request = str(world.claude.requests[-1].body["messages"])
+        assert "note 0 " in request and "left out" not in request
+    await world.slack.say(
+        world.ada, world.general, "<@U0BOT> this one", thread_ts=root, files=[file]
+    )
+    await world.idle()
+    assert attached(world.claude.requests[4].body) == ["long.txt"], "who asks about it has a try"
 
 
 async def test_logs_hold_neither_names_nor_content(

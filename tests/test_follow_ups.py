@@ -179,6 +179,11 @@ async def test_a_follow_up_of_files_alone_is_not_ignored(world: World) -> None:
         pytest.param("ask <@U1>", False, id="somebody further on"),
         pytest.param("<!subteam^S1|@team> why?", False, id="a group"),
         pytest.param("why, <!channel>?", False, id="everybody here"),
+        pytest.param("@bob can you check?", False, id="somebody by a typed name"),
+        pytest.param(" @Müller, why?", False, id="a typed name of any script"),
+        pytest.param("@claude and why?", True, id="ourselves by a typed name"),
+        pytest.param("mail ada@web.test", True, id="an address"),
+        pytest.param("@ 5 pm?", True, id="a sign that is no name"),
         pytest.param(":+1::skin-tone-2: :tada:", False, id="emoji by name"),
         pytest.param("👍🏽 👩‍💻 1️⃣ ❤️ 🇫🇷", False, id="emoji"),
         pytest.param("+1", False, id="a vote"),
@@ -197,6 +202,34 @@ SIGNS = st.sampled_from([":tada:", ":+1::skin-tone-3:", "👍🏽", "❤️", "2
 
 KINDS = {"words": WORDS, "somebody": SOMEBODY, "signs": SIGNS}
 PIECES = st.one_of([st.tuples(st.just(kind), pieces) for kind, pieces in KINDS.items()])
+
+
+@pytest.mark.parametrize("text", ["<@{bob}> and you?", "@bob and you?"])
+async def test_a_follow_up_that_is_edited_to_be_for_somebody_else_has_no_reply(
+    world: World, text: str
+) -> None:
+    async with world.bot(follow_ups="own"):
+        root = await world.ask()
+        await world.idle()
+        world.claude.script(LONG)
+        ts = await follow_up(world, root)
+        await world.until(lambda: len(world.replies(root)) == 2 and world.claude.open_streams)
+        await world.slack.edit(world.ada, world.general, ts, text.format(bob=world.bob))
+        assert await answered(world, root) == 1
+        assert len(world.claude.requests) == 2 and world.claude.open_streams == 0
+        assert outcomes(world.data_dir).count("gone") == 1
+
+
+async def test_a_question_that_is_edited_to_be_for_somebody_else_begins_again(
+    world: World,
+) -> None:
+    async with world.bot():
+        world.claude.script(LONG, ANSWER)
+        ts = await world.ask()
+        await world.until(lambda: world.shown(ts))
+        await world.slack.edit(world.ada, world.general, ts, f"<@{world.bob}> and you?")
+        await world.until_shown("Answer.", ts)
+        await world.idle()
 
 
 @given(pieces=st.lists(PIECES, max_size=6))

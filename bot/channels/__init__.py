@@ -3,6 +3,8 @@ change."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Final
 
 from bot import logs
 from bot.channels import tables
-from bot.channels.files import Files, Stamp, stamp
+from bot.channels.files import Files, Stamp, size, stamp
 from bot.channels.tables import Tables
 from bot.clock import Clock
 from bot.config import CHANNELS_FILE, Effort, Following, Settings
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 
 CHECK_EVERY_S: Final = 1.0
 PROBLEMS_LOGGED: Final = 10
+LARGE_BYTES: Final = 10_000
+"""A larger file is parsed in a thread: of TOML, that is some ten milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Channels:
     """What the files say, looked at once a second at most.
 
     Files that are broken after a change are reported once, and what they said before holds; also
-    where they are gone, since a channel whose table is lost would be open to everybody. `ending`
+    where they are gone, since a channel whose table is lost would be open to everybody. So it does
+    while a large one is parsed again, which keeps nobody waiting. `ending`
     stands at the end of every system prompt. Raises ConfigError with every problem if they are
     broken from the start.
     """
@@ -63,6 +68,7 @@ class Channels:
         self._good = look
         self._stamps: Mapping[str, Stamp | None] = look.files.stamps
         self._look_at = clock.now() + CHECK_EVERY_S
+        self._looking: asyncio.Future[_Look] | None = None
         if look.has_channels_file:
             logs.event(log, "channels_loaded", channels=len(look.tables.channels))
 
@@ -106,12 +112,24 @@ class Channels:
 
     def _refresh(self) -> None:
         now = self._clock.now()
-        if now < self._look_at:
+        if now < self._look_at or self._looking is not None:
             return
         self._look_at = now + CHECK_EVERY_S
         if all(stamp(path) == before for path, before in self._stamps.items()):
             return
-        look = _look(self._settings, is_missed=self._good.has_channels_file)
+        read = functools.partial(_look, self._settings, is_missed=self._good.has_channels_file)
+        if size(self._settings.channels_file) <= LARGE_BYTES:
+            self._take(read())
+        else:
+            self._looking = asyncio.get_running_loop().run_in_executor(None, read)
+            self._looking.add_done_callback(self._looked)
+
+    def _looked(self, looking: asyncio.Future[_Look]) -> None:
+        self._looking = None
+        if not looking.cancelled():
+            self._take(looking.result())
+
+    def _take(self, look: _Look) -> None:
         self._stamps = look.files.stamps
         if problems := look.files.problems:
             shown = "; ".join(problems[:PROBLEMS_LOGGED])

@@ -22,6 +22,12 @@ def stamp(path: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
+def size(path: str) -> int:
+    """How many bytes the file has, 0 where there is none."""
+    found = stamp(path)
+    return found[2] if found is not None else 0
+
+
 @dataclass(slots=True)
 class Files:
     """The files of one look at them. Their names are not repeated in problems: one may be a secret,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import anthropic
 import httpx2
+from anthropic.types import Message, RawMessageStreamEvent
 
 from bot.claude import prices
 from bot.claude.failures import translate
@@ -20,6 +21,7 @@ from bot.errors import ClaudeError, ClaudeInterrupted, ClaudeTooSlow
 from bot.markdown import scrub
 from bot.turn import ClaudeEvent, StreamReport, Text, Usage
 
+PATH: Final = "/v1/messages"
 EVENT_STREAM: Final = "text/event-stream"
 LAST_EVENT_S: Final = 2.0
 """How long message_stop may take after the stop_reason; the reply is whole without it."""
@@ -54,7 +56,7 @@ async def streamed(
     protocol: Protocol | None = None
     try:
         async with Watch(clocks, deadline) as watch:
-            stream = await client.messages.create(**request.params(model), stream=True)
+            stream = await _stream(client, request, model)
             async with stream:
                 headers = stream.response.headers
                 protocol = Protocol(tell, report, model, headers.get("request-id"))
@@ -94,7 +96,7 @@ async def in_one_piece(
     report.attempts += 1
     try:
         async with asyncio.timeout(timeout_s):
-            message = await client.messages.create(**request.params(model), stream=False)
+            message = await _message(client, request, model)
     except TimeoutError as error:
         raise ClaudeTooSlow("in one piece") from error
     except (anthropic.APIError, httpx2.HTTPError, ValueError) as error:
@@ -110,6 +112,44 @@ async def in_one_piece(
     if stop_reason is None:
         raise ClaudeInterrupted("an answer without a stop_reason")
     return Ended(stop_reason, message.model or model)
+
+
+async def _stream(
+    client: anthropic.AsyncAnthropic, request: Request, model: str
+) -> anthropic.AsyncStream[RawMessageStreamEvent]:
+    """What `messages.create` does, but that it encodes large files on the event loop."""
+    if not request.is_large:
+        return await client.messages.create(**request.params(model), stream=True)
+    pieces = await asyncio.to_thread(request.body, model, stream=True)
+    return await client.post(
+        PATH,
+        content=_one_by_one(pieces),
+        options={"headers": _length(pieces)},
+        cast_to=Message,
+        stream=True,
+        stream_cls=anthropic.AsyncStream[RawMessageStreamEvent],
+    )
+
+
+async def _message(client: anthropic.AsyncAnthropic, request: Request, model: str) -> Message:
+    if not request.is_large:
+        return await client.messages.create(**request.params(model), stream=False)
+    pieces = await asyncio.to_thread(request.body, model, stream=False)
+    return await client.post(
+        PATH,
+        content=_one_by_one(pieces),
+        options={"headers": _length(pieces)},
+        cast_to=Message,
+    )
+
+
+async def _one_by_one(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def _length(pieces: Iterable[bytes]) -> dict[str, str]:
+    return {"Content-Length": str(sum(map(len, pieces)))}
 
 
 def _named(
@@ -133,7 +173,7 @@ def _book(report: StreamReport, model: str, usage: Usage) -> None:
     report.spent(model, usage, prices.cost(model, usage))
 
 
-def _usage(message: anthropic.types.Message) -> Usage:
+def _usage(message: Message) -> Usage:
     used = message.usage
     return Usage(
         input=used.input_tokens,

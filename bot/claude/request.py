@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
 
@@ -31,6 +33,11 @@ CONTINUE: Final = (
     "mention the interruption.\n====\n{partial}"
 )
 GO_ON: Final = "Please continue from where you left off."
+
+LARGE_BYTES: Final = 1_000_000
+"""Of files in a request: what has more takes longer to encode than the event loop may be held."""
+PIECE_BYTES: Final = 3 * 2**17
+"""Encoded at once: a third of a millisecond. No other thread runs meanwhile."""
 
 Block = TextBlockParam | ImageBlockParam | DocumentBlockParam
 ImageType = Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
@@ -68,20 +75,30 @@ class Request:
         if message >= len(self.messages):
             return None
         attachments = self.messages[message].attachments
-        holders = [one for one in attachments for _ in _blocks(one)]
+        holders = [one for one in attachments for _ in _blocks(one, lambda _: "")]
         return (holders[block].file_id or None) if block < len(holders) else None
 
     def limited_to(self, max_tokens: int) -> Request:
         """The same, for a reply of at most `max_tokens`."""
         return replace(self, max_tokens=min(self.max_tokens, max_tokens))
 
-    def params(self, model: str) -> MessageCreateParamsBase:
-        """The parameters of the call, but `stream`. The person who asks is sent as a hash."""
+    @property
+    def is_large(self) -> bool:
+        """Whether to send its `body`, made in a thread, instead of its `params`."""
+        files = (one for message in self.messages for one in message.attachments)
+        return sum(len(one.data) for one in files) > LARGE_BYTES
+
+    def params(
+        self, model: str, encoded: Callable[[bytes], str] | None = None
+    ) -> MessageCreateParamsBase:
+        """The parameters of the call, but `stream`. The person who asks is sent as a hash. What
+        stands for the data of a file may be chosen."""
+        encoded = encoded or _base64
         params: MessageCreateParamsBase = {
             "model": model,
             "max_tokens": min(self.max_tokens, models.most_tokens(model)),
             "system": self.system,
-            "messages": [_param(message) for message in self.messages],
+            "messages": [_param(message, encoded) for message in self.messages],
             "cache_control": {"type": "ephemeral"},
             "metadata": {"user_id": hashlib.sha256(self.user.encode()).hexdigest()[:32]},
         }
@@ -89,13 +106,39 @@ class Request:
             params["output_config"] = {"effort": effort}
         return params
 
+    def body(self, model: str, *, stream: bool) -> list[bytes]:
+        """The whole call as JSON, made in small steps and in pieces: a long step would hold the
+        event loop up from another thread, too."""
+        mark = secrets.token_hex(16)  # nobody can have written it
+        files: list[bytes] = []
 
-def _param(message: Message) -> MessageParam:
+        def put_off(data: bytes) -> str:
+            files.append(data)
+            return mark
+
+        params = {**self.params(model, put_off), "stream": stream}
+        written = json.dumps(params, ensure_ascii=False, separators=(",", ":")).encode()
+        first, *rest = written.split(mark.encode())
+        pieces = [first]
+        for data, after in zip(files, rest, strict=True):
+            starts = range(0, len(data), PIECE_BYTES)
+            pieces += [base64.b64encode(data[at : at + PIECE_BYTES]) for at in starts]
+            pieces.append(after)
+        return pieces
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _param(message: Message, encoded: Callable[[bytes], str]) -> MessageParam:
     if message.role == "assistant":
         return {"role": "assistant", "content": message.text}
     if not (message.attachments or message.aside):
         return {"role": "user", "content": message.text}
-    content = [block for attachment in message.attachments for block in _blocks(attachment)]
+    content = [
+        block for attachment in message.attachments for block in _blocks(attachment, encoded)
+    ]
     if message.text.strip():
         content.append({"type": "text", "text": message.text})
     if message.aside:
@@ -106,7 +149,7 @@ def _param(message: Message) -> MessageParam:
     return {"role": "user", "content": content}
 
 
-def _blocks(attachment: Attachment) -> Iterator[Block]:
+def _blocks(attachment: Attachment, encoded: Callable[[bytes], str]) -> Iterator[Block]:
     """The blocks of one file: platform.claude.com/docs/en/build-with-claude/vision, pdf-support.
 
     An image has no title, so its name stands before it.
@@ -119,7 +162,7 @@ def _blocks(attachment: Attachment) -> Iterator[Block]:
                 "source": {
                     "type": "base64",
                     "media_type": cast(ImageType, attachment.media_type),
-                    "data": base64.b64encode(attachment.data).decode(),
+                    "data": encoded(attachment.data),
                 },
             }
         case "pdf":
@@ -129,7 +172,7 @@ def _blocks(attachment: Attachment) -> Iterator[Block]:
                 "source": {
                     "type": "base64",
                     "media_type": "application/pdf",
-                    "data": base64.b64encode(attachment.data).decode(),
+                    "data": encoded(attachment.data),
                 },
             }
         case "text":

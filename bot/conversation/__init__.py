@@ -7,6 +7,8 @@ text     what a message says, and that it says nothing in another's name
 budget   how much goes along, and where the beginning is cut
 names    how people and channels are called
 room     which thread is read first where reads are short
+remembered  the last read of each thread, for when none is free
+pages    when Slack is asked for the next page, and asked again
 compose  the messages of the request
 pieces   all that without keeping the event loop
 """
@@ -14,7 +16,6 @@ pieces   all that without keeping the event loop
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +35,8 @@ from bot.conversation.compose import (
 from bot.conversation.lines import Line, lines_before
 from bot.conversation.names import Names
 from bot.conversation.orphans import Orphan, orphans
+from bot.conversation.pages import Pages
+from bot.conversation.remembered import Place, Remembered
 from bot.conversation.room import Room
 from bot.conversation.text import (
     Card,
@@ -44,10 +47,10 @@ from bot.conversation.text import (
     words_of,
 )
 from bot.conversation.thread import History, Reader
-from bot.errors import RateLimited, SlackError
+from bot.errors import Doubtful, RateLimited, SlackError, Transient
 from bot.files import Files, files_of
 from bot.pacing import Pacer
-from bot.slack import Identity, Workspace
+from bot.slack import Identity, SlackMessage, Workspace
 from bot.turn import Message, Question
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ FILES_SHOWN_AFTER_S: Final = 0.3
 UNREAD_THREAD: Final = "I could not read the thread this time, so I saw only this message."
 HALF_READ_THREAD: Final = "I could read only a part of the thread this time."
 HALF_READ_DIRECT: Final = "I could read only the newest part of this conversation this time."
+UNREAD_NEWEST: Final = "I could not read the newest messages this time."
 UNREAD_CHANNEL: Final = "I could not read what stands above in the channel this time."
 UNSEEN_FILES: Final = "I could not find out whether files came with your message."
 
@@ -87,6 +91,16 @@ class Conversation:
     given, which the notes then tell: for when Claude does not take all of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read, and the notes about what was not."""
+
+    history: History
+    notes: list[str]
+    is_new: bool
+    """Not remembered from an earlier question."""
+
+
 class Conversations:
     """Reads what was said before a question."""
 
@@ -106,6 +120,7 @@ class Conversations:
         self._channel_background = channel_background
         self._names = Names(pacer)
         self._room = Room(pacer)
+        self._remembered = Remembered(pacer.clock)
 
     async def close(self) -> None:
         """Let go of the look-ups under way."""
@@ -114,6 +129,10 @@ class Conversations:
     def refuse(self, reasons: Mapping[str, str]) -> None:
         """Do not read the files of these ids again, for the reasons given."""
         self._files.refuse(reasons)
+
+    def forget(self, team: str, channel: str, ts: str) -> None:
+        """Message `ts` was edited or deleted: what is remembered of its thread is not true."""
+        self._remembered.forget(team, channel, ts)
 
     def newest(self, text: str) -> str:
         """The end of `text`, if it is longer than half of what may go along."""
@@ -126,7 +145,8 @@ class Conversations:
         `show` is told what takes long."""
         in_channel = question.channel if question.surface == "channel" else None
         self._names.ask_for(workspace, question.user, in_channel)  # beside the thread
-        history, notes = await self._history(workspace, question, show)
+        read_now = await self._history(workspace, question, show)
+        history, notes = read_now.history, read_now.notes
         material = await self._material(history, question, workspace)
         kept = material.within(self._context_tokens)
         read = [material.asked] if material.is_background else [*kept.lines, material.asked]
@@ -141,6 +161,7 @@ class Conversations:
                     files,
                     left_out=[line.files for line in kept.left_out],
                     unasked=[line.files for line in kept.lines] if material.is_background else [],
+                    told=_told_files(workspace, history.messages, question),
                 ),
             )
         of_thread = [*notes]
@@ -160,7 +181,7 @@ class Conversations:
         return Conversation(
             messages,
             notes,
-            orphans(workspace, history.messages, question),
+            orphans(workspace, history.messages, question) if read_now.is_new else [],
             asks_something=material.says_something
             or bool(asked_files if material.files else in_thread and kept.lines),
             asked_files=asked_files,
@@ -169,24 +190,20 @@ class Conversations:
 
     async def _history(
         self, workspace: Workspace, question: Question, show: Callable[[str], None]
-    ) -> tuple[History, list[str]]:
-        """What was read, and the notes about what was not."""
+    ) -> _Read:
         held = AsyncExitStack()
 
         def on_long() -> None:
             held.enter_context(self._room.begun(question.team))
             show(READING_LONG_THREAD)
 
-        reader = Reader(
-            workspace,
-            question,
-            lambda is_first: self._slot(question, is_first),
-            self._context_tokens,
-            on_long=on_long,
-        )
+        pages = Pages(workspace, self._pacer, self._room, READ_SLOT_TIMEOUT_S)
+        reader = Reader(pages, question, pages.slot, self._context_tokens, on_long=on_long)
         in_thread = question.thread_ts is not None and question.thread_ts != question.ts
         unread = UNREAD_THREAD
         notes: list[str] = []
+        place, begun = _place(question), self._remembered.begin()
+        older: History | None = None
         try:
             async with (
                 held,
@@ -202,14 +219,35 @@ class Conversations:
                     unread = UNREAD_CHANNEL
                     await reader.channel(self._channel_background)
         except (SlackError, TimeoutError) as error:
-            self._unread(question, error)
-            notes.append(HALF_READ_THREAD if reader.history.messages else unread)
+            older = await self._older(place, reader.history, error)
+            code = error.code if isinstance(error, SlackError) else "timeout"
+            logs.warning(log, "thread_unread", code=code, remembered=older is not None)
+            half_read = HALF_READ_THREAD if reader.history.messages else unread
+            notes.append(half_read if older is None else UNREAD_NEWEST)
         else:
             half_read = HALF_READ_THREAD if in_thread else HALF_READ_DIRECT
             notes += [half_read] if reader.is_short else []
-        if question.files is None and question.ts not in reader.history.messages:
+            if place is not None:
+                await self._remembered.keep(place, reader.history, begun)
+        history = older or reader.history
+        if question.files is None and question.ts not in history.messages:
             notes.append(UNSEEN_FILES)
-        return reader.history, notes
+        return _Read(history, notes, is_new=older is None)
+
+    async def _older(
+        self, place: Place | None, read: History, error: SlackError | TimeoutError
+    ) -> History | None:
+        """What is remembered of a thread that could not be read now; None if what was `read` of it
+        before the error is newer. What Slack will not show any more is forgotten."""
+        if place is None:
+            return None
+        if not isinstance(error, TimeoutError | RateLimited | Doubtful | Transient):
+            self._remembered.drop(place)
+            return None
+        older = await self._remembered.recall(place)
+        if older is None or max(read.messages, default="") >= max(older.messages):
+            return None
+        return older
 
     async def _has_start(self, reader: Reader, workspace: Workspace, question: Question) -> bool:
         lines = await lines_before(workspace, reader.history.messages, question)
@@ -290,19 +328,35 @@ class Conversations:
         channel = self._names.channel(workspace, question.channel, ASKER_TIMEOUT_S)
         return Named(*await asyncio.gather(people, channel, others))
 
-    async def _slot(self, question: Question, is_first: bool) -> None:
-        if is_first:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(READ_SLOT_TIMEOUT_S):
-                    await self._room.for_a_first_page(question.team)
-        if not await self._pacer.read(question.team, READ_SLOT_TIMEOUT_S):
-            raise TimeoutError
 
-    def _unread(self, question: Question, error: Exception) -> None:
-        if isinstance(error, RateLimited):
-            self._pacer.pause_reads(question.team, error.retry_after_s)
-        code = error.code if isinstance(error, SlackError) else "timeout"
-        logs.warning(log, "thread_unread", code=code)
+def _place(question: Question) -> Place | None:
+    """The thread, or the flat direct message, that is read for a question, if it is the newest of
+    it that is: a question that is answered again is not read to the end."""
+    is_flat = question.surface == "direct" and question.thread_ts is None
+    if question.run or not (is_flat or question.thread_ts not in (None, question.ts)):
+        return None
+    return question.team, question.channel, question.thread_ts or ""
+
+
+def _told_files(
+    workspace: Workspace, history: Mapping[str, SlackMessage], question: Question
+) -> frozenset[str]:
+    """The ids of the files that earlier replies have told of, where they could not be read: of all
+    that was there when the last question before this one was asked that has its reply."""
+    keys = [
+        mark.key()
+        for message in history.values()
+        if (mark := workspace.mark_of(message)) is not None and mark.final
+    ]
+    answered = [key.ts for key in keys if key is not None and key.ts < question.ts]
+    if not answered:
+        return frozenset()
+    until = max(answered)
+    told, new = set[str](), set[str]()
+    for ts, message in history.items():
+        ids = {str(file.get("id")) for file in files_of(message)}
+        (told if ts <= until else new).update(ids)
+    return frozenset(told - new)
 
 
 @asynccontextmanager
@@ -330,6 +384,7 @@ __all__ = [
     "READING_LONG_THREAD",
     "READING_THREAD",
     "UNREAD_CHANNEL",
+    "UNREAD_NEWEST",
     "UNREAD_THREAD",
     "UNSEEN_FILES",
     "Card",

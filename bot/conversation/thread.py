@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bot.conversation import budget
-from bot.slack import SlackMessage, Workspace
+from bot.conversation.pages import Pages
+from bot.slack import SlackMessage
 from bot.turn import Question
 
 CALLS: Final = 8
@@ -58,7 +59,7 @@ class Reader:
 
     def __init__(
         self,
-        workspace: Workspace,
+        pages: Pages,
         question: Question,
         slot: Callable[[bool], Awaitable[None]],
         context_tokens: int,
@@ -68,7 +69,7 @@ class Reader:
         self.history = History()
         self.is_short = False
         """There was no more to be had in so few calls, and it does not fill the budget."""
-        self._workspace = workspace
+        self._pages = pages
         self._question = question
         self._slot = slot
         self._context_tokens = context_tokens
@@ -86,7 +87,7 @@ class Reader:
         cursor: str | None = None
         for number in range(DIRECT_CALLS):
             await self._slot(number == 0)
-            page, cursor = await self._workspace.history_page(
+            page, cursor = await self._pages.history_page(
                 self._question.channel,
                 latest=self._latest,
                 limit=DIRECT_PAGE,
@@ -103,7 +104,7 @@ class Reader:
     async def channel(self, most: int) -> None:
         """The last messages outside threads before the question. Raises as `_slot` and Slack."""
         await self._slot(True)
-        page, _ = await self._workspace.history_page(
+        page, _ = await self._pages.history_page(
             self._question.channel, latest=self._question.ts, limit=most + 1
         )
         self.history.add(page)
@@ -193,7 +194,7 @@ class Reader:
         while self._calls < CALLS:
             await self._slot(self._calls == 0)
             self._calls += 1
-            page, cursor = await self._workspace.thread_page(
+            page, cursor = await self._pages.thread_page(
                 self._question.channel,
                 root_ts,
                 oldest=oldest,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from bot import logs
+from bot import logs, markdown
 from bot.errors import FileUnread, RateLimited, SlackError
-from bot.files import kinds
+from bot.files import converter, kinds
 from bot.files.converter import Converter
-from bot.slack import SlackFile, Workspace
+from bot.slack import SlackFile, Workspace, downloads
 from bot.turn import Attachment
 
 log = logging.getLogger(__name__)
@@ -36,8 +37,16 @@ HELD_BYTES: Final = 100_000_000
 READ_TIMEOUT_S: Final = 60.0
 REFUSED: Final = 1_000
 """Files that Claude did not accept: so many are remembered."""
+REFUSED_S: Final = 3_600.0
+"""Those that were too much, so long: the thread may have another beginning then."""
+KNOWN: Final = 1_000
+"""Files whose names Slack had to be asked for: so many names are remembered."""
 NAMED: Final = 10
-"""More than so many files that were not read are only counted."""
+"""More than so many files of one message, or of earlier ones, that were not read are only counted;
+those that came with the question are named."""
+UNREAD_CHARACTERS: Final = 1_100
+LISTED_CHARACTERS: Final = 300
+"""Of a status line, which has 2,000: for the files that were not read, and those cut."""
 
 TOO_MANY: Final = f"I read only the {FILES} newest files"
 TOO_FAR_BACK: Final = "it is further back than I read"
@@ -45,6 +54,13 @@ TOO_MUCH: Final = "together the files are more than I can read at once"
 TOO_BUSY: Final = "I am busy with too many large files at this moment"
 TOO_SLOW: Final = "reading took too long"
 UNREADABLE: Final = "I could not read it"
+PASSING: Final = frozenset(
+    {
+        *(TOO_MANY, TOO_FAR_BACK, TOO_MUCH, TOO_BUSY, TOO_SLOW, UNREADABLE),
+        *(converter.TOO_SLOW, downloads.TOO_SLOW, downloads.UNREACHABLE),
+    }
+)
+"""Reasons that need not hold for the next question; the others are told once in a thread."""
 
 
 def files_of(message: Mapping[str, Any]) -> tuple[SlackFile, ...]:
@@ -80,6 +96,10 @@ class Reading:
     """The names of those of which only the beginning was read."""
     without_sheets: list[str] = field(default_factory=list)
     """The names of those that have sheets that are too large."""
+    asked: frozenset[str] = frozenset()
+    """The ids of those that came with the question."""
+    told: frozenset[str] = frozenset()
+    """The ids of those that an earlier reply has told of."""
 
     def of(self, files: Iterable[SlackFile]) -> tuple[Attachment, ...]:
         """The attachments of one message, in its order."""
@@ -99,28 +119,71 @@ class Reading:
     def without(self, reasons: Mapping[str, str]) -> Reading:
         """The same for a Claude that does not get the files of these ids, for the reasons given."""
         gone = {one: self.attachments[one].name for one in reasons if one in self.attachments}
-        left = {one: kept for one, kept in self.attachments.items() if one not in gone}
         unread = {one: (name, reasons[one]) for one, name in gone.items()}
-        cut = [name for name in self.cut if name not in gone.values()]
-        sheets = [name for name in self.without_sheets if name not in gone.values()]
-        return Reading(left, self.unread | unread, self.unasked, cut, sheets)
+        return replace(
+            self,
+            attachments={one: kept for one, kept in self.attachments.items() if one not in gone},
+            unread=self.unread | unread,
+            cut=[name for name in self.cut if name not in gone.values()],
+            without_sheets=[name for name in self.without_sheets if name not in gone.values()],
+            told=self.told - gone.keys(),  # they were read then
+        )
 
     @property
     def notes(self) -> list[str]:
-        """The sentences that tell the person; none if everything was read."""
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in list(self.unread.values())[:NAMED]:
-            by_reason.setdefault(reason, []).append(name)
-        told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
-        if len(self.unread) > NAMED:
-            told.append(f"and {len(self.unread) - NAMED} more")
-        notes = [f"Not read: {'; '.join(told)}."] if told else []
+        """The sentences that tell the person; none if there is nothing to tell."""
+        asked, others = self._unread_now()
+        more = max(0, len(others) - NAMED)
+        told = _with_reasons([*asked, *others[:NAMED]], more)
+        notes = [f"Not read: {told}."] if told else []
         if self.cut:
-            notes.append(f"Read only to {FILE_CHARACTERS:,} characters: {', '.join(self.cut)}.")
+            notes.append(f"Read only to {FILE_CHARACTERS:,} characters: {_listed(self.cut)}.")
         if self.without_sheets:
-            names = ", ".join(self.without_sheets)
+            names = _listed(self.without_sheets)
             notes.append(f"Read without the sheets that are too large: {names}.")
         return notes
+
+    def _unread_now(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Names and reasons of those that came with the question, and of the others: without those
+        of which an earlier reply has told what still holds."""
+        asked = [told for one, told in self.unread.items() if one in self.asked]
+        others = [
+            (name, reason)
+            for one, (name, reason) in self.unread.items()
+            if one not in self.asked and (reason in PASSING or one not in self.told)
+        ]
+        return asked, others
+
+
+def _with_reasons(unread: Sequence[tuple[str, str]], more: int) -> str:
+    """The names by reason, as far as there is room; how many more there are."""
+    by_reason: dict[str, list[str]] = {}
+    left = UNREAD_CHARACTERS
+    named = 0
+    for name, reason in unread:
+        left -= len(markdown.escape(name)) + 2
+        left -= 0 if reason in by_reason else len(markdown.escape(reason)) + 4
+        if left < 0:
+            break
+        by_reason.setdefault(reason, []).append(name)
+        named += 1
+    told = [f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()]
+    return "; ".join([*told, *_more(len(unread) - named + more)])
+
+
+def _listed(names: Sequence[str]) -> str:
+    left = LISTED_CHARACTERS
+    shown: list[str] = []
+    for name in names:
+        left -= len(markdown.escape(name)) + 2
+        if left < 0:
+            break
+        shown.append(name)
+    return ", ".join([*shown, *_more(len(names) - len(shown))])
+
+
+def _more(count: int) -> list[str]:
+    return [f"and {count} more"] if count else []
 
 
 @dataclass(slots=True)
@@ -158,24 +221,40 @@ class Files:
         self._converter = Converter()
         self._fetching = asyncio.Semaphore(FETCHING)
         self._held_bytes = 0
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+        """Reason, and until when (of the loop's time)."""
+        self._known: dict[str, str] = {}
 
     def refuse(self, reasons: Mapping[str, str]) -> None:
-        """Do not read the files of these ids again, for the reasons given."""
-        self._refused |= reasons
+        """Do not read the files of these ids again, for the reasons given; for an hour, and unless
+        they come with a question, where these may pass."""
+        until = asyncio.get_running_loop().time() + REFUSED_S
+        for file_id, reason in reasons.items():
+            self._refused.pop(file_id, None)
+            self._refused[file_id] = (reason, until if reason in PASSING else math.inf)
         while len(self._refused) > REFUSED:
             del self._refused[next(iter(self._refused))]
 
-    def _refusal(self, file_id: str, file: SlackFile) -> str | None:
+    def _refusal(self, file_id: str, file: SlackFile, *, is_asked: bool) -> str | None:
         """Why the file is not even asked for; such ones do not count."""
-        return self._refused.get(file_id) or _refusal(file)
+        reason, until = self._refused.get(file_id, ("", -math.inf))
+        is_open = is_asked and reason in PASSING
+        if until > asyncio.get_running_loop().time() and not is_open:
+            return reason
+        return _refusal(file)
+
+    def _name(self, file: SlackFile) -> str:
+        """What to call the file, also one whose name had to be asked for."""
+        return self._known.get(str(file.get("id"))) or kinds.name_of(file)
 
     def named(self, messages: Sequence[Sequence[SlackFile]]) -> str | None:
-        """What to show while the files of `messages` are read; None if there are none to read."""
+        """What to show while the files of `messages` (the question last) are read; None if there
+        are none to read."""
+        asked = _by_id(messages[-1:])
         names = [
-            kinds.name_of(file)
+            self._name(file)
             for file_id, file in _by_id(messages).items()
-            if not self._refusal(file_id, file)
+            if not self._refusal(file_id, file, is_asked=file_id in asked)
         ]
         if not names:
             return None
@@ -190,25 +269,29 @@ class Files:
         *,
         left_out: Sequence[Sequence[SlackFile]] = (),
         unasked: Sequence[Sequence[SlackFile]] = (),
+        told: frozenset[str] = frozenset(),
     ) -> Reading:
-        """Read the files of `messages` (oldest message first): the newest, within the limits on
-        number, size and time. Those of messages that were `left_out` are only named, and those that
-        nobody asked about only to Claude."""
+        """Read the files of `messages` (oldest message first, the question last): the newest,
+        within the limits on number, size and time. Those of messages that were `left_out` are only
+        named, and those that nobody asked about only to Claude. An earlier reply has `told` why
+        those of these ids are not read, if that holds."""
         newest = _by_id(messages)
-        reading, room = Reading(), _Room()
+        reading = Reading(asked=frozenset(_by_id(messages[-1:])), told=told)
+        room = _Room()
         waiting: list[tuple[str, SlackFile]] = []
         for file_id, file in newest.items():
-            reason = self._refusal(file_id, file) or (TOO_MANY if len(waiting) >= FILES else None)
+            reason = self._refusal(file_id, file, is_asked=file_id in reading.asked)
+            reason = reason or (TOO_MANY if len(waiting) >= FILES else None)
             if reason is None:
                 waiting.append((file_id, file))
             else:
-                reading.unread[file_id] = (kinds.name_of(file), reason)
+                reading.unread[file_id] = (self._name(file), reason)
         for file_id, file in _by_id(left_out).items():
             if file_id not in newest:
-                reading.unread[file_id] = (kinds.name_of(file), TOO_FAR_BACK)
+                reading.unread[file_id] = (self._name(file), TOO_FAR_BACK)
         for file_id, file in _by_id(unasked).items():
             if file_id not in newest:
-                reading.unasked[file_id] = kinds.name_of(file)
+                reading.unasked[file_id] = self._name(file)
         ends_at = asyncio.get_running_loop().time() + READ_TIMEOUT_S
         while waiting:
             together, waiting = waiting[:TOGETHER], waiting[TOGETHER:]
@@ -222,7 +305,7 @@ class Files:
                 await asyncio.gather(*tasks, return_exceptions=True)
             for (file_id, file), task in zip(together, tasks, strict=True):
                 content = TOO_SLOW if task.cancelled() else self._hold(task.result())
-                _place(reading, room, file_id, kinds.name_of(file), content)
+                _place(reading, room, file_id, self._name(file), content)
         if newest:
             read, unread = len(reading.attachments), len(reading.unread)
             logs.event(log, "files_read", read=read, unread=unread)
@@ -286,7 +369,7 @@ class Files:
         if not await self._budget.look_up_file(team):
             raise FileUnread(TOO_BUSY)
         try:
-            return await workspace.file_info(str(file.get("id")))
+            described = await workspace.file_info(str(file.get("id")))
         except SlackError as error:
             if isinstance(error, RateLimited):
                 self._budget.pause_file_look_ups(team, error.retry_after_s)
@@ -294,6 +377,10 @@ class Files:
             raise FileUnread(
                 kinds.DELETED if error.code in ("file_not_found", "file_deleted") else UNREADABLE
             ) from error
+        self._known[str(file.get("id"))] = kinds.name_of(described)
+        if len(self._known) > KNOWN:
+            del self._known[next(iter(self._known))]
+        return described
 
 
 def _by_id(messages: Sequence[Sequence[SlackFile]]) -> dict[str, SlackFile]:

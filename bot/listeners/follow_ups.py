@@ -14,6 +14,8 @@ SAYING: Final = frozenset({None, "file_share"})
 """Not "thread_broadcast", which speaks to the channel, nor "me_message"."""
 
 _SOMEBODY = re.compile(r"<(?:@[UW]|!subteam\^|!(?:here|channel|everyone)\b)")
+_BY_NAME = re.compile(r"@(?!claude\b)[^\W\d_]", re.IGNORECASE)
+"""A name that was typed, or pasted: Slack made no mention of it. Ours is the manifest's."""
 _COMMAND = re.compile(r"/[a-z][\w-]*(?:\s|$)", re.IGNORECASE)
 _EMOJI = re.compile(
     r":[^\s:<>]+:"  # Slack's own names, skin tones too
@@ -38,7 +40,13 @@ def may_follow_up(event: Mapping[str, Any]) -> bool:
 def is_open(text: str) -> bool:
     """Whether a text that does not mention the bot leaves open whom it addresses: it mentions
     nobody else, is no command, and says more than a reaction does."""
-    if _SOMEBODY.search(text) or _COMMAND.match(text.strip()):
+    if _SOMEBODY.search(text) or addresses_others(text) or _COMMAND.match(text.strip()):
         return False
     said = markdown.unescape(_EMOJI.sub(" ", text))
     return any(sign == "?" or unicodedata.category(sign)[0] in "LN" for sign in said)
+
+
+def addresses_others(text: str) -> bool:
+    """Whether a text that does not mention the bot begins with somebody else's name."""
+    begun = text.strip()
+    return bool(_SOMEBODY.match(begun) or _BY_NAME.match(begun))

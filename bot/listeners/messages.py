@@ -10,7 +10,7 @@ from typing import Any, Final
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 
 from bot.conversation import words_of
-from bot.listeners.follow_ups import may_follow_up
+from bot.listeners.follow_ups import addresses_others, may_follow_up
 from bot.listeners.question import from_event
 from bot.turn import Surface, mentions
 from bot.turns import Turns
@@ -29,6 +29,10 @@ def register(app: AsyncApp, turns: Turns) -> None:
             turns.message_deleted(team, str(event.get("channel")), ts)
             return
         if (edit := edited(event)) is not None:
+            is_direct = _surface(event, str(context.bot_user_id)) == "direct"
+            if not is_direct and edit.is_to_others(str(context.bot_user_id)):
+                turns.message_deleted(team, str(event.get("channel")), edit.ts)
+                return
             await turns.question_edited(
                 team, str(event.get("channel")), edit.ts, edit.text, edit.edited_ts
             )
@@ -49,6 +53,15 @@ class Edit:
     text: str
     edited_ts: str
     """When; events may come out of order."""
+    before: str | None = None
+    """What it said before, if Slack tells."""
+
+    def is_to_others(self, bot_user_id: str) -> bool:
+        """Whether it never mentioned the bot and now begins with somebody else's name: if it was a
+        follow-up, it is none any more."""
+        if self.before is None or not addresses_others(self.text):
+            return False
+        return not any(mentions(text, bot_user_id) for text in (self.before, self.text))
 
 
 def edited(event: Mapping[str, Any]) -> Edit | None:
@@ -62,10 +75,11 @@ def edited(event: Mapping[str, Any]) -> Edit | None:
             "subtype": "message_changed",
             "message": {"ts": str(ts), "text": str(text), "edited": {"ts": str(edited_ts)}} as now,
         } if "bot_id" not in now and now.get("subtype") in ASKING:
-            before = event.get("previous_message")
-            if isinstance(before, Mapping) and before.get("text") == text:
+            previous = event.get("previous_message")
+            before = previous.get("text") if isinstance(previous, Mapping) else None
+            if before == text:
                 return None
-            return Edit(ts, words_of(now), edited_ts)
+            return Edit(ts, words_of(now), edited_ts, before if isinstance(before, str) else None)
     return None
 
 

@@ -115,16 +115,16 @@ class Turns:
 
     def message_deleted(self, team: str, channel: str, ts: str) -> None:
         """Somebody deleted message `ts`: end the turn that it asks or that it belongs to."""
-        if not self._delete_here(team, channel, ts):
-            self._spread(News("deleted", team, channel, ts))
+        self._delete_here(team, channel, ts)
+        self._spread(News("deleted", team, channel, ts))
 
     async def question_edited(
         self, team: str, channel: str, ts: str, text: str, edited_ts: str
     ) -> None:
         """Somebody edited message `ts`, which says `text` since `edited_ts`: if its reply still
         grows, it begins again, in the same messages. Raises as `accept`."""
-        if not await self._edit_here(team, channel, ts, text, edited_ts):
-            self._spread(News("edited", team, channel, ts, edited_ts))
+        self._spread(News("edited", team, channel, ts, edited_ts))
+        await self._edit_here(team, channel, ts, text, edited_ts)
 
     async def idle(self) -> None:
         """Return when no turn is under way."""
@@ -201,9 +201,9 @@ class Turns:
                 case "edited":
                     self._running.spawn(self._edit_heard_of(news))
 
-    def _delete_here(self, team: str, channel: str, ts: str) -> bool:
+    def _delete_here(self, team: str, channel: str, ts: str) -> None:
         """End the turn that a deleted message asked, or belonged to, if it runs here."""
-        found = False
+        self._means.conversations.forget(team, channel, ts)
         self._deleted[team, channel, ts] = None
         if len(self._deleted) > DELETED:
             self._deleted.popitem(last=False)
@@ -215,25 +215,20 @@ class Turns:
                 run.question_deleted()
             elif run.owns(ts):
                 run.stop(end.GONE)
-            else:
-                continue
-            found = True
-        return found
 
     async def _edit_here(
         self, team: str, channel: str, ts: str, text: str | None, edited_ts: str
-    ) -> bool:
+    ) -> None:
         """Begin the turn again that an edited message asks, if it runs here."""
+        self._means.conversations.forget(team, channel, ts)
         if self._running.latest(team, channel, ts) is None:
-            return False  # of most edits: they wait for nothing
+            return  # of most edits: they wait for nothing
         try:
             async with asyncio.timeout(ACCEPT_TIMEOUT_S), self._editing:
-                if (latest := self._running.latest(team, channel, ts)) is None:
-                    return False
-                await self._begin_again(latest, text, edited_ts)
+                if (latest := self._running.latest(team, channel, ts)) is not None:
+                    await self._begin_again(latest, text, edited_ts)
         except TimeoutError as error:
             raise StoreUnavailable("earlier edits wait for the store") from error
-        return True
 
     async def _begin_again(self, latest: Run, text: str | None, edited_ts: str) -> None:
         """Answer the question as it reads now: `text`, or (None) as Slack says."""

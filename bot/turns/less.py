@@ -1,6 +1,7 @@
 """What is left out when Claude does not accept all of a conversation.
 
-too long   half of the conversation, once; then files
+too long   half of the conversation; then all of it without the files from before the question, then
+           half of that; then without any files in the same way
 refused    the file that Claude names; else the files from before the question, then all of them
 
 What went wrong with a file is remembered, so that it does not stand in the way of later questions.
@@ -30,7 +31,7 @@ class Less:
         self._doubted: set[str] = set()
         """The files that were left out though Claude named none."""
         self._suspects: set[str] = set()
-        """Those of them that were left out last."""
+        """Those of any that were left out last."""
 
     async def after(
         self, error: ClaudeRejected | ConversationTooLong, messages: list[Message]
@@ -47,7 +48,9 @@ class Less:
             return None
         older = attached - self._conversation.asked_files
         if is_too_long:
-            self._unread |= dict.fromkeys(older or attached, TOO_MUCH)
+            self._halved = False  # it may have been the files
+            self._suspects = older or attached
+            self._unread |= dict.fromkeys(self._suspects, TOO_MUCH)
         elif error.file_id in attached:
             self._unread[error.file_id] = NOT_ACCEPTED
             self._conversations.refuse({error.file_id: NOT_ACCEPTED})

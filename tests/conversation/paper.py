@@ -51,6 +51,8 @@ class PaperWorkspace(Workspace):
         self.page = page
         self.calls = 0
         self.fails_after: int | None = None
+        self.faults: list[SlackError] = []
+        """What the next calls raise."""
         self.looked_up: list[str] = []
         self.names: dict[str, str] = {}
         self.shown: list[str] = []
@@ -96,6 +98,8 @@ class PaperWorkspace(Workspace):
         return self.names.get(channel, "" if only_public else "plans")
 
     def _count(self) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
         if self.fails_after is not None and self.calls >= self.fails_after:
             raise SlackError("conversations.replies", "internal_error")
         self.calls += 1

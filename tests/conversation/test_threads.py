@@ -12,6 +12,7 @@ import pytest
 from bot.conversation import HALF_READ_DIRECT, HALF_READ_THREAD, UNREAD_THREAD
 from bot.conversation.budget import tokens
 from bot.conversation.lines import lines_before
+from bot.errors import Doubtful, RateLimited, SlackError, Transient
 from bot.slack import Mark
 from tests.conversation.paper import (
     BOT,
@@ -26,6 +27,8 @@ from tests.conversation.paper import (
     told,
     ts,
 )
+
+REPLIES = "conversations.replies"
 
 
 def long_thread(replies_in_it: int, text: str = "note {n}", step_s: float = 60.0) -> list[Any]:
@@ -142,6 +145,29 @@ async def test_a_page_without_replies_is_not_the_end(size: int) -> None:
     conversation = await read(workspace, question(at=size * 60 + 30.0))
     assert workspace.calls == 8 and conversation.notes == [HALF_READ_THREAD]
     assert "the root\n\n[… messages left out …]" in told(conversation)
+
+
+@pytest.mark.parametrize(
+    ("faults", "is_read"),
+    [
+        pytest.param([Doubtful(REPLIES, "internal_error")], True, id="Slack fails once"),
+        pytest.param([Transient(REPLIES, "service_unavailable")], True, id="Slack is away once"),
+        pytest.param([Doubtful(REPLIES, "unreadable_answer")] * 2, False, id="Slack fails twice"),
+        pytest.param([RateLimited(REPLIES, "ratelimited", 0.0)], True, id="a short pause"),
+        pytest.param([RateLimited(REPLIES, "ratelimited", 30.0)], False, id="a long pause"),
+        pytest.param([SlackError(REPLIES, "not_in_channel")], False, id="an error that stays"),
+    ],
+)
+async def test_what_fails_for_a_moment_is_read_once_more(
+    monkeypatch: pytest.MonkeyPatch, faults: list[SlackError], is_read: bool
+) -> None:
+    monkeypatch.setattr("bot.conversation.pages.AGAIN_S", 0.0)
+    workspace = PaperWorkspace([says("UBOB", 0, "the root"), says("UBOB", 1, "a note")])
+    workspace.faults = [*faults]
+    conversation = await read(workspace, question(at=2))
+    assert ("a note" in told(conversation)) == is_read
+    assert conversation.notes == ([] if is_read else [UNREAD_THREAD])
+    assert workspace.calls == is_read
 
 
 async def test_the_beginning_stays_the_same_for_many_questions() -> None:

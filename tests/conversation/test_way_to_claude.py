@@ -76,7 +76,9 @@ async def test_a_thread_that_breaks_off_in_reading_is_used_as_far_as_it_came_and
     world: World, bot: Server
 ) -> None:
     root = world.past_thread([f"n{number}" for number in range(1_100)], root="page one")
-    fault = Fault(method="conversations.replies", kind="error", error="internal_error", skip=1)
+    fault = Fault(
+        method="conversations.replies", kind="error", error="internal_error", skip=1, times=2
+    )
     world.slack.fault(fault)
     world.claude.script(Reply(text="Read."))
     await world.ask("?", thread_ts=root)

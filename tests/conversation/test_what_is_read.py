@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bot.conversation import READING_LONG_THREAD, UNREAD_THREAD
+from bot.conversation import READING_LONG_THREAD, UNREAD_NEWEST, UNREAD_THREAD
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
@@ -79,17 +79,30 @@ async def test_what_claude_refused_is_no_part_of_the_conversation(
 async def test_without_a_slot_the_question_goes_on_and_that_is_said(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.pacing.pacer.READS_PER_MINUTE", 2)
+    monkeypatch.setattr("bot.pacing.pacer.READS_PER_MINUTE", 1)
     monkeypatch.setattr("bot.conversation.READ_SLOT_TIMEOUT_S", 0.1)
-    root = world.past_thread(["a note"])
+    known, new = (world.past_thread([f"a {which} note"]) for which in ("known", "new"))
     async with world.bot():
-        for text in ("one", "two", "three"):
-            world.claude.script(Reply(text=f"To {text}."))
-            await world.ask(text, thread_ts=root)
-            await world.idle()
-    assert world.slack.count("conversations.replies") <= 2
-    assert UNREAD_THREAD in world.replies(root)[-1].shown
-    assert sent(world) == "[ada] three"
+        world.claude.script(Reply(text="I see.", keep=True))
+        await world.ask("one", thread_ts=known)
+        await world.idle()
+        await world.ask("two", thread_ts=known)
+        await world.idle()
+        assert UNREAD_NEWEST in world.replies(known)[-1].shown
+        assert sent(world) == (
+            "[bob] the root\n\n[bob] a known note\n\n[ada] one\n\n[… messages left out …]\n\n"
+            "[ada] two"
+        )
+        await world.ask("three", thread_ts=new)
+        await world.idle()
+        assert UNREAD_THREAD in world.replies(new)[-1].shown
+        assert sent(world) == "[ada] three"
+        note = world.slack.messages(world.general, thread_ts=known)[1]
+        await world.slack.delete(world.bob, world.general, note.ts)
+        await world.ask("four", thread_ts=known)
+        await world.idle()
+        assert sent(world) == "[ada] four", "what was deleted does not come back"
+    assert world.slack.count("conversations.replies") == 1
 
 
 async def test_a_long_thread_says_that_it_is_read(world: World, bot: Server) -> None:
