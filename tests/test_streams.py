@@ -13,6 +13,7 @@ import pytest
 from bot.live_message import doubt, edits, streams, writer
 from bot.playground.claude import Damage, Reply
 from bot.playground.slack import Call, Fault
+from bot.playground.slack.faults import FaultKind
 from bot.serve import Server
 from tests.conftest import World, code, going_on, prose, same
 
@@ -252,6 +253,22 @@ async def test_a_stop_that_would_come_late_becomes_a_post(
     assert len(world.replies(ts)) == 1
     assert [call.method for call in calls(world, "chat.postMessage", STOP)][:2] == [
         STOP,
+@pytest.mark.parametrize("kind", ["lost", "apply_http"])
+async def test_a_status_whose_answer_was_lost_does_not_stay(
+    world: World, streaming: Server, kind: FaultKind
+) -> None:
+    text = prose(1_600)
+    damage = Damage("cut", at=1_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, damage=damage))
+    world.claude.default = going_on(text)
+    lost = Fault(method="assistant.threads.setStatus", kind=kind, skip=1)
+    world.slack.fault(lost)
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert lost.used
+    assert world.slack.status(world.general, ts) == ""
+
+
         "chat.postMessage",
     ]
 
