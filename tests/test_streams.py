@@ -213,6 +213,18 @@ async def test_no_stream_counts_as_open_once_its_reply_has_ended(
     assert all(stream.end for stream in world.slack.streams)
 
 
+async def test_a_start_that_slack_refused_does_not_count_as_an_open_stream(
+    world: World, streaming: Server
+) -> None:
+    world.slack.fault(Fault(method=START, kind="ratelimited"))
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: "Sentence" in world.shown(ts))
+    assert left_open(streaming) == 0
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+
+
 @pytest.fixture
 def small_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.live_message.draft.STREAM_BYTES", 900)

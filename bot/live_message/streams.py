@@ -97,9 +97,12 @@ class Streams:
         stream = Stream(seat, writing.clock.now(), content.body)
         ts = await self._started(stream)
         if ts is None:
+            writing.close_stream(seat)
             return writing.choose_again()
         if part in writing.draft.parts:
             part.stream = stream
+        else:
+            writing.close_stream(seat)
         await writing.appeared(part, ts, content)
 
     async def _started(self, stream: Stream) -> str | None:
