@@ -285,6 +285,41 @@ async def test_a_status_whose_answer_was_lost_does_not_stay(
     ]
 
 
+async def test_a_reply_that_ends_while_the_stop_of_a_full_stream_is_late_becomes_a_post(
+    world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "FINAL_WAIT_S", 0.2)
+    monkeypatch.setattr(streams, "ROLL_S", 0.3)
+    late = Fault(method=STOP, kind="ratelimited", retry_after_s=3)
+    world.slack.fault(late)
+    text = prose(1_600)
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    (first, *_) = calls(world, STOP)
+    posted = calls(world, "chat.postMessage")[0]
+    assert late.used and posted.at - first.at < 2.0
+
+
+async def test_a_reply_that_ends_while_the_stop_of_a_left_stream_is_late_becomes_a_post(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
+    monkeypatch.setattr(edits, "FINAL_WAIT_S", 0.2)
+    text = prose(2_400)
+    world.claude.script(Reply(text=text, tokens_per_second=100))
+    async with world.bot(delivery="stream"):
+        ts = await world.ask()
+        await world.until(lambda: taken(world, APPEND))
+    world.slack.fault(Fault(method=STOP, kind="ratelimited", retry_after_s=3))
+    world.claude.script(Reply(text=text))
+    async with world.bot(delivery="stream"):
+        await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+    (first, *_) = calls(world, STOP)
+    assert calls(world, "chat.postMessage")[0].at - first.at < 2.0
+
+
 async def test_where_slack_shows_no_status_a_placeholder_is_posted(world: World) -> None:
     fault = Fault(
         method="assistant.threads.setStatus", kind="error", error="invalid_thread_ts", times=5

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from bot import logs
-from bot.errors import Doubtful, RateLimited, SlackError, StreamOpen, Transient
+from bot.errors import Doubtful, RateLimited, SlackError, StreamClosed, StreamOpen, Transient
 from bot.pacing import Pacer
 from bot.slack import Workspace
 
@@ -26,6 +26,7 @@ async def clear_away(
 
 async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> bool:
     team = workspace.identity.team
+    is_no_stream = False
     for wait_s in (*TRY_AGAIN_S, None):
         await pacer.delete(team)
         try:
@@ -38,7 +39,13 @@ async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> 
             await pacer.clock.sleep(wait_s or 0.0)
         except StreamOpen as error:
             code = error.code
-            if not await _stop_stream(workspace, pacer, channel, ts):
+            if is_no_stream:  # Slack does not let it go for another reason
+                break
+            try:
+                await _stop_stream(workspace, pacer, channel, ts)
+            except StreamClosed:
+                is_no_stream = True  # it may have been closed just now
+            except SlackError:
                 break
         except SlackError as error:
             code = error.code
@@ -49,8 +56,9 @@ async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> 
     return False
 
 
-async def _stop_stream(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> bool:
-    """Whether the message was an open stream, or may have been, and is none any more."""
+async def _stop_stream(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> None:
+    """Stop a message that may be an open stream. Raises a SlackError where a further try would be
+    in vain."""
     team = workspace.identity.team
     await pacer.stop_stream(team)
     try:
@@ -59,6 +67,3 @@ async def _stop_stream(workspace: Workspace, pacer: Pacer, channel: str, ts: str
         pacer.pause_stream(team, "stops", error.retry_after_s)
     except (Doubtful, Transient) as error:
         logs.warning(log, "slack_retry", method=error.method, code=error.code)
-    except SlackError:
-        return False
-    return True
