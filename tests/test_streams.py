@@ -253,18 +253,6 @@ async def test_a_status_that_comes_late_does_not_stay(world: World, streaming: S
     assert [line.end for line in world.slack.status_lines] == ["cleared"]
 
 
-async def test_a_stop_that_would_come_late_becomes_a_post(
-    world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streams, "FINAL_WAIT_S", 0.2)
-    world.slack.fault(Fault(method=STOP, kind="ratelimited", retry_after_s=1))
-    text = prose(1_200)
-    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
-    ts = await world.ask()
-    await settled(world, text, ts)
-    assert len(world.replies(ts)) == 1
-    assert [call.method for call in calls(world, "chat.postMessage", STOP)][:2] == [
-        STOP,
 @pytest.mark.parametrize("kind", ["lost", "apply_http"])
 async def test_a_status_whose_answer_was_lost_does_not_stay(
     world: World, streaming: Server, kind: FaultKind
@@ -281,6 +269,18 @@ async def test_a_status_whose_answer_was_lost_does_not_stay(
     assert world.slack.status(world.general, ts) == ""
 
 
+async def test_a_stop_that_would_come_late_becomes_a_post(
+    world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "FINAL_WAIT_S", 0.2)
+    world.slack.fault(Fault(method=STOP, kind="ratelimited", retry_after_s=1))
+    text = prose(1_200)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+    assert [call.method for call in calls(world, "chat.postMessage", STOP)][:2] == [
+        STOP,
         "chat.postMessage",
     ]
 
@@ -416,6 +416,23 @@ async def test_a_deleted_question_stops_the_stream_and_takes_it_away(
     await world.until(lambda: not world.replies(ts))
     await world.idle()
     assert all(stream.end for stream in world.slack.streams)
+
+
+async def test_a_stream_that_ends_while_it_is_being_deleted_is_deleted_all_the_same(
+    world: World, streaming: Server
+) -> None:
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: taken(world, APPEND))
+    world.slack.fault(Fault(method="chat.delete", kind="error", error="cant_delete_message"))
+    closed = Fault(method=STOP, kind="error", error="message_not_in_streaming_state")
+    world.slack.fault(closed)
+    (message,) = world.replies(ts)
+    await world.slack.stop_stream(world.ada, world.general, message.ts)
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+    assert closed.used
+    assert world.replies(ts) == []
 
 
 @pytest.mark.parametrize("surface", ["a flat direct message", "a shared channel"])
