@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from bot import logs
-from bot.errors import Doubtful, RateLimited, SlackError, StreamClosed, StreamOpen, Transient
+from bot.errors import (
+    Doubtful,
+    MessageGone,
+    RateLimited,
+    SlackError,
+    StreamClosed,
+    StreamOpen,
+    Transient,
+)
 from bot.pacing import Pacer
 from bot.slack import Workspace
 
@@ -47,6 +55,8 @@ async def _delete(workspace: Workspace, pacer: Pacer, channel: str, ts: str) -> 
                 is_no_stream = True  # it may have been closed just now
             except SlackError:
                 break
+        except MessageGone:
+            return True
         except SlackError as error:
             code = error.code
             break
