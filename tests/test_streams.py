@@ -418,6 +418,25 @@ async def test_a_deleted_question_stops_the_stream_and_takes_it_away(
     assert all(stream.end for stream in world.slack.streams)
 
 
+@pytest.mark.parametrize("kind", [None, "ratelimited", "http"])
+async def test_a_stream_is_stopped_and_stays_where_another_message_of_its_reply_is_deleted(
+    world: World, streaming: Server, small_streams: None, kind: FaultKind | None
+) -> None:
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: len(taken(world, START)) == 2)
+    if kind is not None:
+        world.slack.fault(Fault(method=STOP, kind=kind))
+    first, second = world.replies(ts)
+    await world.slack.delete(world.ada, world.general, first.ts)
+    await world.idle()
+    assert left_open(streaming) == 0
+    assert [stream.end for stream in world.slack.streams] == ["stopped", "stopped"]
+    (reply,) = world.replies(ts)
+    assert reply.ts == second.ts and "Sentence" in reply.sent_markdown
+    assert reply.metadata
+
+
 async def test_a_stream_that_ends_while_it_is_being_deleted_is_deleted_all_the_same(
     world: World, streaming: Server
 ) -> None:

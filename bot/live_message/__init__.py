@@ -17,7 +17,7 @@ from typing import Final, Self
 from bot import logs
 from bot.blocks import Button
 from bot.errors import SlackError
-from bot.live_message.clearing import clear_away
+from bot.live_message.clearing import clear_away, stop_streams
 from bot.live_message.doubt import Lookup
 from bot.live_message.draft import NOTHING, THINKING, Draft
 from bot.live_message.part import Earlier, Leftovers
@@ -224,10 +224,11 @@ class LiveMessage:
 
     async def drop(self) -> None:
         """Write nothing more, since the reply cannot go on: somebody deleted a part of it. What
-        else there is of it stays as it is, without what was about to go anyway."""
+        else there is of it stays as it is, but no stream stays open, and nothing that was to go."""
         await self._end_writing()
         try:
             async with asyncio.timeout(DROP_S):
+                await self._stop_streams()
                 await self._clear(set(self._draft.unwanted))
         except TimeoutError:
             logs.warning(log, "reply_untidied")
@@ -351,6 +352,16 @@ class LiveMessage:
             logs.warning(log, "file_not_attached", method=error.method, code=error.code)
             return False
         return True
+
+    async def _stop_streams(self) -> None:
+        """Nothing more is streamed; a stream gets its mark when it is stopped."""
+        draft, shared = self._draft, self._shared
+        left_open = {
+            part.ts: shared.mark(part, draft.newest(part))
+            for part in draft.parts
+            if part.is_stream and part.ts is not None
+        }
+        await stop_streams(self.workspace, self._pacer, self._channel, left_open)
 
     def _clear_soon(self) -> None:
         """Beside the writer: a deletion may need several tries, and edits do not wait for it."""
