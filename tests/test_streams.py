@@ -437,6 +437,46 @@ async def test_a_stream_is_stopped_and_stays_where_another_message_of_its_reply_
     assert reply.metadata
 
 
+@pytest.mark.parametrize("gone", ["the question", "the reply"])
+async def test_a_stream_that_was_begun_unseen_goes_with_its_reply(
+    world: World, streaming: Server, gone: str
+) -> None:
+    ts = await begun_unseen(world)
+    (stray,) = world.slack.streams
+    await world.until(lambda: len(world.replies(ts)) == 2)
+    shown = next(reply.ts for reply in world.replies(ts) if reply.ts != stray.ts)
+    await world.slack.delete(world.ada, world.general, ts if gone == "the question" else shown)
+    await world.idle()
+    assert world.replies(ts) == []
+    assert stray.end
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_stream_that_was_begun_unseen_goes_when_the_question_is_edited(
+    world: World, streaming: Server, later: bool
+) -> None:
+    ts = await begun_unseen(world)
+    if later:
+        await world.until(lambda: len(world.replies(ts)) == 2)
+    await world.slack.edit(world.ada, world.general, ts, "<@U0BOT> better")
+    await settled(world, "The better answer.", ts)
+    assert len(world.replies(ts)) == 1
+
+
+async def begun_unseen(world: World) -> str:
+    """Ask a question whose stream is begun without an answer, while its thread cannot be read; its
+    ts."""
+    world.claude.script(
+        Reply(text="The better answer.", when="better"),
+        Reply(text=prose(4_000), tokens_per_second=150),
+    )
+    world.slack.fault(Fault(method=START, kind="lost"))
+    world.slack.fault(Fault(method="conversations.replies", kind="http", status=500, times=6))
+    ts = await world.ask()
+    await world.until(lambda: world.slack.streams)
+    return ts
+
+
 async def test_a_stream_that_ends_while_it_is_being_deleted_is_deleted_all_the_same(
     world: World, streaming: Server
 ) -> None:

@@ -76,6 +76,7 @@ class LiveMessage:
         self._draft = Draft(earlier or {}, max_messages)
         if leftovers is not None:
             self._draft.unwanted |= leftovers.messages
+            self._draft.stray_stream = leftovers.stray_stream
         self._shared = Writing(
             draft=self._draft,
             workspace=workspace,
@@ -230,6 +231,7 @@ class LiveMessage:
             async with asyncio.timeout(DROP_S):
                 await self._stop_streams()
                 await self._clear(set(self._draft.unwanted))
+                await self._clear_strays()
         except TimeoutError:
             logs.warning(log, "reply_untidied")
 
@@ -238,6 +240,7 @@ class LiveMessage:
         could leave a message behind."""
         await self._end_writing()
         await self._clear(self._draft.abandon())
+        await self._clear_strays()
 
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of this reply's."""
@@ -366,6 +369,11 @@ class LiveMessage:
     def _clear_soon(self) -> None:
         """Beside the writer: a deletion may need several tries, and edits do not wait for it."""
         self._spawn(self._clear(set(self._draft.unwanted)))
+
+    async def _clear_strays(self) -> None:
+        """Take away a stream that was begun, perhaps, and not found."""
+        if self._draft.stray_stream:
+            await self._clear(await self._shared.lookup.find_strays(self._draft.parts))
 
     async def _clear(self, messages: set[str]) -> None:
         """Take `messages` away; those that are just being taken away are waited for."""

@@ -117,7 +117,7 @@ class Draft:
         """What has not been taken away yet, for another run to do so."""
         taken_over = {one.ts for one in self.as_earlier().values()}
         left = {ts for part in self.parts for ts in part.left}
-        return Leftovers(frozenset((self.unwanted | left) - taken_over))
+        return Leftovers(frozenset((self.unwanted | left) - taken_over), self.stray_stream)
 
     def leftovers(self) -> set[str]:
         """The ts of messages to be deleted once the reply is settled."""

@@ -27,6 +27,8 @@ class Leftovers:
 
     messages: frozenset[str] = frozenset()
     """Their ts."""
+    stray_stream: bool = False
+    """A stream may have been started of which nothing is known."""
 
 
 class Form(IntEnum):
