@@ -173,3 +173,42 @@ async def test_a_question_that_waits_is_asked_as_it_was_edited(world: World, bot
     await world.idle()
     assert "second" in world.claude.requests[-1].last_user_text
     assert len(world.claude.requests) == 2 and len(world.replies(root)) == 2
+
+
+async def test_a_placeholder_that_waits_for_its_deletion_goes_though_the_question_is_edited(
+    world: World,
+) -> None:
+    world.claude.script(
+        Reply(text="The better answer.", when="two"),
+        Reply(text=prose(3_000), tokens_per_second=150, first_token_s=0.4),
+    )
+    async with world.bot(delivery="edit") as server:
+        ts = await posted_anew(world, server)
+        await edit(world, ts, "<@U0BOT> two")
+        await world.until_says("The better answer.", ts)
+        await world.idle()
+    (reply,) = world.replies(ts)
+    assert reply.sent_markdown == "The better answer."
+
+
+async def test_a_placeholder_that_waits_for_its_deletion_goes_though_the_reply_is_deleted(
+    world: World,
+) -> None:
+    world.claude.script(Reply(text=prose(3_000), tokens_per_second=150, first_token_s=0.4))
+    async with world.bot(delivery="edit") as server:
+        ts = await posted_anew(world, server)
+        await world.slack.delete(world.ada, world.general, world.replies(ts)[1].ts)
+        await world.idle()
+    assert world.replies(ts) == []
+
+
+async def posted_anew(world: World, server: Server) -> str:
+    """Ask a question whose first words come in a new message, while the placeholder cannot be
+    deleted; its ts."""
+    refused = Fault(method="chat.delete", kind="ratelimited", retry_after_s=1)
+    world.slack.fault(refused)
+    ts = await world.ask("one")
+    await world.until(lambda: len(world.replies(ts)) == 1)
+    server._bot.turns._means.pacer.pause_edits("T0EMULATOR", 2.0)
+    await world.until(lambda: len(world.replies(ts)) == 2 and refused.used)
+    return ts

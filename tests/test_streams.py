@@ -14,6 +14,7 @@ import pytest
 from bot.live_message import doubt, edits, streams, writer
 from bot.playground.claude import Damage, Reply
 from bot.playground.slack import Call, Fault
+from bot.playground.slack.faults import FaultKind
 from bot.serve import Server
 from bot.store import BEGINS
 from bot.store.sqlite import SqliteStore
@@ -246,6 +247,18 @@ async def test_no_stream_counts_as_open_once_its_reply_has_ended(
     assert all(stream.end for stream in world.slack.streams)
 
 
+async def test_a_start_that_slack_refused_does_not_count_as_an_open_stream(
+    world: World, streaming: Server
+) -> None:
+    world.slack.fault(Fault(method=START, kind="ratelimited"))
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: "Sentence" in world.shown(ts))
+    assert left_open(streaming) == 0
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+
+
 @pytest.fixture
 def small_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.live_message.draft.STREAM_BYTES", 900)
@@ -274,10 +287,26 @@ async def test_a_status_that_comes_late_does_not_stay(world: World, streaming: S
     assert [line.end for line in world.slack.status_lines] == ["cleared"]
 
 
+@pytest.mark.parametrize("kind", ["lost", "apply_http"])
+async def test_a_status_whose_answer_was_lost_does_not_stay(
+    world: World, streaming: Server, kind: FaultKind
+) -> None:
+    text = prose(1_600)
+    damage = Damage("cut", at=1_000)
+    world.claude.script(Reply(text=text, tokens_per_second=SLOWLY, damage=damage))
+    world.claude.default = going_on(text)
+    lost = Fault(method="assistant.threads.setStatus", kind=kind, skip=1)
+    world.slack.fault(lost)
+    ts = await world.ask()
+    await settled(world, text, ts)
+    assert lost.used
+    assert world.slack.status(world.general, ts) == ""
+
+
 async def test_a_stop_that_would_come_late_becomes_a_post(
     world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "FINAL_WAIT_S", 0.2)
+    monkeypatch.setattr(edits, "FINAL_WAIT_S", 0.2)
     world.slack.fault(Fault(method=STOP, kind="ratelimited", retry_after_s=1))
     text = prose(1_200)
     world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
@@ -288,6 +317,41 @@ async def test_a_stop_that_would_come_late_becomes_a_post(
         STOP,
         "chat.postMessage",
     ]
+
+
+async def test_a_reply_that_ends_while_the_stop_of_a_full_stream_is_late_becomes_a_post(
+    world: World, streaming: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits, "FINAL_WAIT_S", 0.2)
+    monkeypatch.setattr(streams, "ROLL_S", 0.3)
+    late = Fault(method=STOP, kind="ratelimited", retry_after_s=3)
+    world.slack.fault(late)
+    text = prose(1_600)
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    ts = await world.ask()
+    await settled(world, text, ts)
+    (first, *_) = calls(world, STOP)
+    posted = calls(world, "chat.postMessage")[0]
+    assert late.used and posted.at - first.at < 2.0
+
+
+async def test_a_reply_that_ends_while_the_stop_of_a_left_stream_is_late_becomes_a_post(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.slack.settings.retry_delays_s = AGAIN
+    monkeypatch.setattr(edits, "FINAL_WAIT_S", 0.2)
+    text = prose(2_400)
+    world.claude.script(Reply(text=text, tokens_per_second=100))
+    async with world.bot(delivery="stream"):
+        ts = await world.ask()
+        await world.until(lambda: taken(world, APPEND))
+    world.slack.fault(Fault(method=STOP, kind="ratelimited", retry_after_s=3))
+    world.claude.script(Reply(text=text))
+    async with world.bot(delivery="stream"):
+        await settled(world, text, ts)
+    assert len(world.replies(ts)) == 1
+    (first, *_) = calls(world, STOP)
+    assert calls(world, "chat.postMessage")[0].at - first.at < 2.0
 
 
 async def test_where_slack_shows_no_status_a_placeholder_is_posted(world: World) -> None:
@@ -386,6 +450,82 @@ async def test_a_deleted_question_stops_the_stream_and_takes_it_away(
     await world.until(lambda: not world.replies(ts))
     await world.idle()
     assert all(stream.end for stream in world.slack.streams)
+
+
+@pytest.mark.parametrize("kind", [None, "ratelimited", "http"])
+async def test_a_stream_is_stopped_and_stays_where_another_message_of_its_reply_is_deleted(
+    world: World, streaming: Server, small_streams: None, kind: FaultKind | None
+) -> None:
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: len(taken(world, START)) == 2)
+    if kind is not None:
+        world.slack.fault(Fault(method=STOP, kind=kind))
+    first, second = world.replies(ts)
+    await world.slack.delete(world.ada, world.general, first.ts)
+    await world.idle()
+    assert left_open(streaming) == 0
+    assert [stream.end for stream in world.slack.streams] == ["stopped", "stopped"]
+    (reply,) = world.replies(ts)
+    assert reply.ts == second.ts and "Sentence" in reply.sent_markdown
+    assert reply.metadata
+
+
+@pytest.mark.parametrize("gone", ["the question", "the reply"])
+async def test_a_stream_that_was_begun_unseen_goes_with_its_reply(
+    world: World, streaming: Server, gone: str
+) -> None:
+    ts = await begun_unseen(world)
+    (stray,) = world.slack.streams
+    await world.until(lambda: len(world.replies(ts)) == 2)
+    shown = next(reply.ts for reply in world.replies(ts) if reply.ts != stray.ts)
+    await world.slack.delete(world.ada, world.general, ts if gone == "the question" else shown)
+    await world.idle()
+    assert world.replies(ts) == []
+    assert stray.end
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_stream_that_was_begun_unseen_goes_when_the_question_is_edited(
+    world: World, streaming: Server, later: bool
+) -> None:
+    ts = await begun_unseen(world)
+    if later:
+        await world.until(lambda: len(world.replies(ts)) == 2)
+    await world.slack.edit(world.ada, world.general, ts, "<@U0BOT> better")
+    await settled(world, "The better answer.", ts)
+    assert len(world.replies(ts)) == 1
+
+
+async def begun_unseen(world: World) -> str:
+    """Ask a question whose stream is begun without an answer, while its thread cannot be read; its
+    ts."""
+    world.claude.script(
+        Reply(text="The better answer.", when="better"),
+        Reply(text=prose(4_000), tokens_per_second=150),
+    )
+    world.slack.fault(Fault(method=START, kind="lost"))
+    world.slack.fault(Fault(method="conversations.replies", kind="http", status=500, times=6))
+    ts = await world.ask()
+    await world.until(lambda: world.slack.streams)
+    return ts
+
+
+async def test_a_stream_that_ends_while_it_is_being_deleted_is_deleted_all_the_same(
+    world: World, streaming: Server
+) -> None:
+    world.claude.script(Reply(text=prose(4_000), tokens_per_second=200))
+    ts = await world.ask()
+    await world.until(lambda: taken(world, APPEND))
+    world.slack.fault(Fault(method="chat.delete", kind="error", error="cant_delete_message"))
+    closed = Fault(method=STOP, kind="error", error="message_not_in_streaming_state")
+    world.slack.fault(closed)
+    (message,) = world.replies(ts)
+    await world.slack.stop_stream(world.ada, world.general, message.ts)
+    await world.slack.delete(world.ada, world.general, ts)
+    await world.idle()
+    assert closed.used
+    assert world.replies(ts) == []
 
 
 @pytest.mark.parametrize("surface", ["a flat direct message", "a shared channel"])

@@ -17,10 +17,10 @@ from typing import Final, Self
 from bot import logs
 from bot.blocks import Button
 from bot.errors import SlackError
-from bot.live_message.clearing import clear_away
+from bot.live_message.clearing import clear_away, stop_streams
 from bot.live_message.doubt import Lookup
 from bot.live_message.draft import NOTHING, THINKING, Draft
-from bot.live_message.part import Earlier
+from bot.live_message.part import Earlier, Leftovers
 from bot.live_message.status_line import StatusLine
 from bot.live_message.writer import Lease, Writer
 from bot.live_message.writing import Report, Writing
@@ -39,6 +39,8 @@ FILE_NAME: Final = "reply.md"
 LEAVE_S: Final = 20.0
 """How long a call under way may take before the reply is left to another run: a post that is left
 behind would show up as a second message."""
+DROP_S: Final = 60.0
+"""How long it may take to tidy up after a reply that cannot go on."""
 
 
 class LiveMessage:
@@ -62,6 +64,7 @@ class LiveMessage:
         lease: Lease,
         max_messages: int,
         earlier: Mapping[int, Earlier] | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         key = str(question.key)
         self.workspace = workspace
@@ -71,6 +74,9 @@ class LiveMessage:
         self._thread_ts = question.reply_thread_ts
         self._on_broken = on_broken
         self._draft = Draft(earlier or {}, max_messages)
+        if leftovers is not None:
+            self._draft.unwanted |= leftovers.messages
+            self._draft.stray_stream = leftovers.stray_stream
         self._shared = Writing(
             draft=self._draft,
             workspace=workspace,
@@ -116,6 +122,8 @@ class LiveMessage:
                 self._go(Way.EDIT)
                 self._spawn(self._post_placeholder_after_all())
         self._writing = self._spawn(self._write())
+        if self._draft.unwanted:
+            self._clear_soon()
         return self
 
     async def __aexit__(
@@ -204,28 +212,46 @@ class LiveMessage:
     async def leave(self) -> Mapping[int, Earlier]:
         """Write nothing more, and leave the messages to another run. A call under way is waited
         for, since it could land on what that run writes."""
-        assert self._writing is not None
-        self._writer.end(removing=True)
-        await asyncio.wait([self._writing], timeout=LEAVE_S)
-        await self._end_status_line()
+        await self._end_writing(LEAVE_S)
         return self.messages()
 
     def messages(self) -> Mapping[int, Earlier]:
         """The reply's messages and what they show."""
         return self._draft.as_earlier()
 
+    def leftovers(self) -> Leftovers:
+        """What it leaves beside its messages, to be taken away by another run."""
+        return self._draft.beside_earlier()
+
+    async def drop(self) -> None:
+        """Write nothing more, since the reply cannot go on: somebody deleted a part of it. What
+        else there is of it stays as it is, but no stream stays open, and nothing that was to go."""
+        await self._end_writing()
+        try:
+            async with asyncio.timeout(DROP_S):
+                await self._stop_streams()
+                await self._clear(set(self._draft.unwanted))
+                await self._clear_strays()
+        except TimeoutError:
+            logs.warning(log, "reply_untidied")
+
     async def remove(self) -> None:
         """Delete the whole reply: its question is gone. A call under way is waited for, since it
         could leave a message behind."""
-        assert self._writing is not None
-        self._writer.end(removing=True)
-        await asyncio.wait([self._writing])
-        await self._end_status_line()
+        await self._end_writing()
         await self._clear(self._draft.abandon())
+        await self._clear_strays()
 
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of this reply's."""
         return any(part.ts == ts for part in self._draft.parts)
+
+    async def _end_writing(self, timeout_s: float | None = None) -> None:
+        """Write nothing more; a call under way is waited for."""
+        assert self._writing is not None
+        self._writer.end(removing=True)
+        await asyncio.wait([self._writing], timeout=timeout_s)
+        await self._end_status_line()
 
     async def _write(self) -> None:
         try:
@@ -330,9 +356,24 @@ class LiveMessage:
             return False
         return True
 
+    async def _stop_streams(self) -> None:
+        """Nothing more is streamed; a stream gets its mark when it is stopped."""
+        draft, shared = self._draft, self._shared
+        left_open = {
+            part.ts: shared.mark(part, draft.newest(part))
+            for part in draft.parts
+            if part.is_stream and part.ts is not None
+        }
+        await stop_streams(self.workspace, self._pacer, self._channel, left_open)
+
     def _clear_soon(self) -> None:
         """Beside the writer: a deletion may need several tries, and edits do not wait for it."""
         self._spawn(self._clear(set(self._draft.unwanted)))
+
+    async def _clear_strays(self) -> None:
+        """Take away a stream that was begun, perhaps, and not found."""
+        if self._draft.stray_stream:
+            await self._clear(await self._shared.lookup.find_strays(self._draft.parts))
 
     async def _clear(self, messages: set[str]) -> None:
         """Take `messages` away; those that are just being taken away are waited for."""
@@ -356,4 +397,13 @@ def _may_stream(question: Question) -> bool:
     return question.reply_thread_ts is not None and bool(question.user) and not is_stranger
 
 
-__all__ = ["NOTHING", "THINKING", "Earlier", "Lease", "LiveMessage", "Report", "clear_away"]
+__all__ = [
+    "NOTHING",
+    "THINKING",
+    "Earlier",
+    "Lease",
+    "Leftovers",
+    "LiveMessage",
+    "Report",
+    "clear_away",
+]

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AFTER_S: Final = (0.3, 1.0, 3.0, 8.0, 20.0)
 """A call that got no answer may still take effect, so one look is not enough."""
+CLEAN_LOOKS: Final = 3
+"""So many looks that found nothing are enough where nobody waits for the reply any more."""
 SLOT_TIMEOUT_S: Final = 20.0
 
 
@@ -112,6 +114,20 @@ class Lookup:
                 if one.mark is not None and one.mark.part == number:
                     return True, one.ts
         return looked, None
+
+    async def find_strays(self, parts: Collection[Part]) -> set[str]:
+        """Messages of a reply to which nothing more is written that are none of its `parts`, after
+        a start whose answer was lost and that was not found when it was looked for."""
+        clean = 0
+        for wait_s in LOOK_AFTER_S:
+            await self._pacer.clock.sleep(wait_s)
+            doubts = await self.settle_doubts(parts, stray_stream=True)
+            if doubts is None:
+                continue
+            clean += 1
+            if doubts[0] or clean == CLEAN_LOOKS:
+                return doubts[0]
+        return set()
 
     async def settle_doubts(
         self, parts: Iterable[Part], *, stray_stream: bool = False

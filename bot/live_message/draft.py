@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot import blocks, markdown
-from bot.live_message.part import Content, Earlier, Form, Part
+from bot.live_message.part import Content, Earlier, Form, Leftovers, Part
 
 MESSAGE_CHARACTERS: Final = 10_000
 """Rendered Markdown in one message: block text fails above some 11,000 (Slack says 12,000)."""
@@ -112,6 +112,12 @@ class Draft:
                 shown = part.sent.body if part.sent is not None else part.kept
                 found[part.number] = Earlier(ts, shown, part.rev, part.is_stream)
         return found
+
+    def beside_earlier(self) -> Leftovers:
+        """What has not been taken away yet, for another run to do so."""
+        taken_over = {one.ts for one in self.as_earlier().values()}
+        left = {ts for part in self.parts for ts in part.left}
+        return Leftovers(frozenset((self.unwanted | left) - taken_over), self.stray_stream)
 
     def leftovers(self) -> set[str]:
         """The ts of messages to be deleted once the reply is settled."""

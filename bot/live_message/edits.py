@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from bot import logs, metrics
 from bot.errors import Doubtful, RateLimited, StreamClosed, StreamOpen
@@ -14,7 +15,7 @@ from bot.live_message.writing import Writing, race
 log = logging.getLogger(__name__)
 
 FINAL_WAIT_S: Final = 5.0
-"""If the last edit would come later than this, the reply is posted anew instead."""
+"""If the last edit, or stop, would come later than this, the reply is posted anew instead."""
 FIRST_WAIT_S: Final = 0.3
 """Likewise the first words, where nothing but the placeholder stands there yet."""
 LOOK_S: Final = 0.1
@@ -179,12 +180,27 @@ class Edits:
         if part.number == 0:
             writing.on_first_post_late()
 
+    async def may_stop(self, part: Part, due: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Wait for a call that stops the part's stream, as `due` says; False if the reply ended
+        before it came, or if its end is better posted anew."""
+        writing = self._writing
+        if not writing.draft.settled:
+            return await race(due(), writing.ending.wait())
+        if await race(due(), writing.clock.sleep(FINAL_WAIT_S)):
+            return True
+        if not writing.draft.post_early(part):
+            await due()
+            return True
+        logs.event(log, "posted_anew", part=part.number)
+        return False
+
     async def _stop_stream(self, part: Part) -> None:
         """An earlier run has left the message as an open stream: it cannot be edited yet."""
         writing = self._writing
         assert part.ts is not None
         logs.event(log, "stream_left_open", part=part.number)
-        await writing.pacer.stop_stream(writing.team)
+        if not await self.may_stop(part, lambda: writing.pacer.stop_stream(writing.team)):
+            return
         try:
             await writing.workspace.stop_stream(writing.channel, part.ts)
         except StreamClosed:

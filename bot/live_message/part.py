@@ -21,6 +21,16 @@ class Earlier:
     """It is an open stream: it is to be stopped before it is edited."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What an earlier run has left in Slack beside the reply's messages: it is to be taken away."""
+
+    messages: frozenset[str] = frozenset()
+    """Their ts."""
+    stray_stream: bool = False
+    """A stream may have been started of which nothing is known."""
+
+
 class Form(IntEnum):
     """How a part is sent; each is plainer than the one before, for when Slack refuses that."""
 

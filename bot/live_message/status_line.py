@@ -37,6 +37,8 @@ class StatusLine:
         self._status = ""
         self._shown = ""
         self._shown_at = 0.0
+        self._in_doubt = False
+        """An answer was lost: the line may show something else than `_shown`."""
         self._sent = 0
         self._failures = 0
         self._is_finished = False
@@ -51,6 +53,7 @@ class StatusLine:
     def was_cleared(self) -> None:
         """We have posted in the thread: Slack has taken the line away."""
         self._status = self._shown = ""
+        self._in_doubt = False
 
     async def keep(self) -> bool:
         """Show what is to be shown, and again before it lapses, until `finish`; False if Slack
@@ -76,14 +79,18 @@ class StatusLine:
     async def clear(self) -> None:
         """Take the line away, if it is still there and that can be done now."""
         self._status = ""
-        if self._shown:
+        if self._shown or self._in_doubt:
             await self._set()
+
+    def _is_clear(self) -> bool:
+        """Whether nothing is shown for sure, and nothing is to be."""
+        return self._status == self._shown == "" and not self._in_doubt
 
     def _wait_s(self) -> float | None:
         """Seconds until the line is to be set; None while it need not be."""
-        if self._status == self._shown == "":
+        if self._is_clear():
             return None
-        if "" in (self._status, self._shown):
+        if self._in_doubt or "" in (self._status, self._shown):
             return 0.0
         spacing_s = SOON_S if self._sent < SOON else SPACING_S
         until_s = LAPSES_S if self._status == self._shown else min(spacing_s, LAPSES_S)
@@ -95,7 +102,7 @@ class StatusLine:
         if not await self._pacer.status_line(team):
             return False
         status = self._status
-        if status == self._shown == "":
+        if self._is_clear():
             return True  # a message says it meanwhile
         try:
             await self._workspace.set_status(self._channel, self._thread_ts, status)
@@ -103,10 +110,12 @@ class StatusLine:
             self._pacer.pause_status_lines(team, error.retry_after_s)
             return False
         except SlackError as error:
+            self._in_doubt = self._in_doubt or isinstance(error, Doubtful)
             passes = isinstance(error, Doubtful | Transient)
             self._failures = self._failures + 1 if passes else FAILURES
             logs.warning(log, "status_line_failed", code=error.code)
             return False
         self._sent += 1
+        self._in_doubt = False
         self._shown, self._shown_at, self._failures = status, self._pacer.clock.now(), 0
         return True

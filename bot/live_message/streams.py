@@ -21,7 +21,7 @@ from bot.errors import (
     StreamClosed,
     Transient,
 )
-from bot.live_message.edits import FINAL_WAIT_S, Edits
+from bot.live_message.edits import Edits
 from bot.live_message.part import Part, Stream
 from bot.live_message.writing import Writing, race
 from bot.store import BEGINS
@@ -99,9 +99,12 @@ class Streams:
         stream = Stream(seat, writing.clock.now(), content.body)
         ts = await self._started(stream)
         if ts is None:
+            writing.close_stream(seat)
             return writing.choose_again()
         if part in writing.draft.parts:
             part.stream = stream
+        else:
+            writing.close_stream(seat)
         await writing.appeared(part, ts, content)
 
     async def _started(self, stream: Stream) -> str | None:
@@ -214,18 +217,12 @@ class Streams:
             writing.sent(part, content)
 
     async def _may_stop(self, part: Part, stream: Stream) -> bool:
-        """Wait for a stop; False if the end of the reply is better posted anew."""
-        writing = self._writing
-        if not writing.draft.settled:
-            await stream.seat.stop()
+        """Wait for a stop; False if the reply ended before it came, or if its end is better posted
+        anew."""
+        if await self._edits.may_stop(part, stream.seat.stop):
             return True
-        if await race(stream.seat.stop(), writing.clock.sleep(FINAL_WAIT_S)):
-            return True
-        if not writing.draft.post_early(part):
-            await stream.seat.stop()
-            return True
-        logs.event(log, "posted_anew", part=part.number)
-        self._closed(part)
+        if part.ts is None:  # posted anew
+            self._closed(part)
         return False
 
     def _closed(self, part: Part, *, goes_on: bool = False) -> None:

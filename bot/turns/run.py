@@ -22,7 +22,7 @@ from bot.errors import (
     StoreUnavailable,
     Transient,
 )
-from bot.live_message import THINKING, Earlier, LiveMessage, clear_away
+from bot.live_message import THINKING, Earlier, Leftovers, LiveMessage, clear_away
 from bot.slack import Workspace
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, StreamReport, mentions
@@ -77,6 +77,7 @@ class Run:
         self._superseded: asyncio.Future[None] = loop.create_future()
         self._over = asyncio.Event()
         self._messages: Mapping[int, Earlier] = {}
+        self._leftovers = Leftovers()
         self._attached = Attached(means.pacer, question.files)
         self._started_at = means.clock.now()
         self._broken: SlackError | None = None
@@ -132,6 +133,11 @@ class Run:
         await self._over.wait()
         return self._messages
 
+    @property
+    def leftovers(self) -> Leftovers:
+        """What it leaves beside those messages, once it is over."""
+        return self._leftovers
+
     async def run(self) -> Outcome | None:
         """Answer the question; how it ended, or None if the journal entry must stay open."""
         try:
@@ -179,6 +185,7 @@ class Run:
         the outcome if nothing is left to do."""
         if self._follows is not None:
             left = await self._follows.messages_left()
+            self._leftovers = self._follows.leftovers
             self._messages = left if self.question.reuses else {}
             if self._is_edit:  # what answers the question as it was does not stay in sight
                 self._messages = {part: replace(one, text="") for part, one in left.items()}
@@ -270,6 +277,7 @@ class Run:
                 lease=self._means.leases,
                 max_messages=self._means.max_messages,
                 earlier=self._messages,
+                leftovers=self._leftovers,
             )
             async with live, AsyncExitStack() as held:  # until the reply is settled
                 self._live = live
@@ -283,6 +291,8 @@ class Run:
         except (MessageGone, ChannelClosed) as error:
             logs.warning(log, "reply_gone", code=error.code)
             how = end.GONE
+            if isinstance(error, MessageGone):
+                await live.drop()
         except (Doubtful, Transient, AuthFailed, RateLimited) as error:
             # The journal entry stays open, so that it is tried again.
             logs.warning(log, "reply_undelivered", method=error.method, code=error.code)
@@ -290,6 +300,7 @@ class Run:
         except SlackError as error:
             logs.warning(log, "reply_refused", method=error.method, code=error.code)
             how = End(Outcome.FAILED)
+            await live.drop()
         if how.outcome is not None:
             self._account(how.outcome, live, self._means.clock.now() - ended_at)
         return how.outcome
@@ -301,12 +312,16 @@ class Run:
         if how.outcome in (None, Outcome.SUPERSEDED):
             await live.leave()
             logs.event(log, "reply_left", outcome=how.outcome)
-        elif how.outcome is not Outcome.GONE and not await self._settle(live, how):
+        elif how.outcome is Outcome.GONE:
+            if not self._deleted.done():
+                await live.drop()
+        elif not await self._settle(live, how):
             how = end.SUPERSEDED
         if self._deleted.done():
             await live.remove()
             return end.GONE
         self._messages = await live.leave() if how is end.SUPERSEDED else live.messages()
+        self._leftovers = live.leftovers()
         return how
 
     async def _settle(self, live: LiveMessage, how: End) -> bool:
