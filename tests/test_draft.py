@@ -49,7 +49,7 @@ def edit_all(draft: Draft) -> None:
     for part in draft.parts:
         while any(draft.differs(part)):
             part.ts = part.ts or f"{part.number}.000000"
-            part.sent = draft.content(part)
+            part.sent = draft.newest(part)
             part.shown = max(part.shown, part.sent.end)
             if not draft.settled:
                 break

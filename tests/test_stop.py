@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -77,8 +78,9 @@ async def test_the_button_stops_a_reply_that_grows_and_keeps_its_text(
 
 
 async def test_the_placeholder_has_the_button_and_says_who_stopped_it(
-    world: World, bot: Server
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     world.claude.script(SLOW)
     ts = await world.ask()
     await world.until(lambda: labels(world, ts) == ["Stop"])
@@ -87,6 +89,8 @@ async def test_the_placeholder_has_the_button_and_says_who_stopped_it(
     await world.slack.press(world.bob, world.general, reply.ts, "stop")
     assert await stopped(world, ts, "Stopped by bob.") == ""
     assert world.slack.count("chat.postMessage") == 1
+    (line,) = [one.__dict__ for one in caplog.records if one.message == "turn"]
+    assert (line["fields"]["outcome"], line["fields"]["stopped_by"]) == ("stopped", world.bob)
 
 
 async def test_a_reply_by_edits_has_the_button_in_every_edit_but_the_last(

@@ -160,7 +160,9 @@ class Draft:
         """What to show of `part` by a call that may go now."""
         self.plan()
         part.rev += 1
-        return self.content(part)
+        content = self.content(part)
+        part.had_button = part.had_button or content.button is not None
+        return content
 
     def newest_streamable(self, part: Part) -> Content:
         """What to stream of `part` by a call that may go now."""
@@ -375,7 +377,7 @@ class Draft:
         self._arrived.clear()
         self._beyond = ""
         self._earlier.clear()
-        begun = {one.number for one in self.parts} if self._growing_button else set()
+        with_button = {one.number for one in self.parts if one.had_button}
         self.parts = [
             Part(
                 number,
@@ -389,7 +391,7 @@ class Draft:
             if one.text.strip() or number == 0
         ]
         for part in self.parts[:-1]:
-            if part.number not in begun:  # those may show the button
+            if part.number not in with_button:
                 part.sent = Content(part.render(len(part.text)), None, len(part.text))
         self._earlier = {
             number: one for number, one in kept.items() if number and not one.text.strip()

@@ -56,13 +56,14 @@ class Stopping:
         may = self._refusal(stop) is None
         for run in meant:
             if may or run.question.user == stop.user:
-                logs.event(log, "stopped", turn=str(run.question.key), user=stop.user)
+                logs.event(log, "stop", turn=str(run.question.key), user=stop.user)
                 run.stop(end.stopped(stop.user))
         return meant
 
     def ask(self, stop: Stop) -> None:
         """End the replies that are meant, wherever they grow; nothing is said if there are none."""
-        if not self.heed(stop):
+        found = self.heed(stop)
+        if not found or not stop.messages:  # in a thread others may wait elsewhere
             self.spread(stop)
 
     def spread(self, stop: Stop) -> None:
