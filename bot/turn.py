@@ -89,10 +89,32 @@ class Outcome(StrEnum):
     DECLINED = "declined"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    """Somebody wanted it to end."""
     SUPERSEDED = "superseded"
     GONE = "gone"
     IGNORED = "ignored"
-    """It was not for the bot."""
+    """It was not for the bot, or no question: it stopped others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Somebody wants replies to end: those that ask, or show, one of `messages`; without any, all
+    of a thread. Ids only: it is told to other processes."""
+
+    team: str
+    channel: str
+    user: str
+    at: str
+    """When, as a ts: what was asked for later is not meant."""
+    messages: tuple[str, ...] = ()
+    thread_ts: str = ""
+    """The root of the thread; "" for a flat direct message."""
+    run: int | None = None
+    """Only this run of the question that is the message."""
+    user_team: str | None = None
+    is_shared: bool = False
+    """As a Question's."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)

@@ -49,7 +49,7 @@ def edit_all(draft: Draft) -> None:
     for part in draft.parts:
         while any(draft.differs(part)):
             part.ts = part.ts or f"{part.number}.000000"
-            part.sent = draft.content(part)
+            part.sent = draft.newest(part)
             part.shown = max(part.shown, part.sent.end)
             if not draft.settled:
                 break
@@ -125,6 +125,52 @@ def test_where_the_file_was_refused_the_button_stands_under_the_last_message() -
     draft.lift_the_limit()
     edit_all(draft)
     assert [part.sent.button for part in draft.parts if part.sent] == [None, button]
+
+
+def test_a_button_while_it_grows_stands_under_the_last_message_alone_and_not_at_the_end() -> None:
+    draft = Draft({}, 15, blocks.Button("stop", "Stop", "{}"))
+    for _ in range(3):
+        draft.add(LINE * 100)
+        edit_all(draft)
+        have = [part.sent.button is not None for part in draft.parts if part.sent]
+        assert have == [False] * (len(have) - 1) + [True]
+    assert len(draft.parts) > 1
+    draft.settle(None, complete=True)
+    edit_all(draft)
+    assert [part.sent.button for part in draft.parts if part.sent] == [None] * len(draft.parts)
+
+
+def test_a_button_while_it_grows_costs_no_edit_of_its_own_under_the_last_words() -> None:
+    draft = Draft({}, 15, blocks.Button("stop", "Stop", "{}"))
+    draft.add("Some words.")
+    edit_all(draft)
+    (part,) = draft.parts
+    assert part.sent is not None and part.sent.button is not None
+    assert draft.differs(part) == (False, False)
+
+
+def test_where_an_earlier_try_has_left_more_its_first_message_loses_the_button_too() -> None:
+    earlier = {0: Earlier("1.1", "one, two, three"), 1: Earlier("1.2", "four, five")}
+    draft = Draft(earlier, 15, blocks.Button("stop", "Stop", "{}"))
+    edit_all(draft)
+    assert draft.parts[0].sent is not None and draft.parts[0].sent.button is not None
+    draft.settle("Stopped.", complete=False)
+    assert any(draft.differs(draft.parts[0]))
+    edit_all(draft)
+    assert [part.sent.body for part in draft.parts if part.sent] == [
+        "one, two, three",
+        "four, five",
+    ]
+    assert "Stop" not in str(
+        next(draft.payload(part, part.sent) for part in draft.parts if part.sent)
+    )
+
+
+def test_a_streamed_reply_has_no_button_while_it_grows() -> None:
+    draft = Draft({}, 15, blocks.Button("stop", "Stop", "{}"))
+    draft.streamed = True
+    draft.add("Some words.")
+    assert draft.newest(draft.parts[0]).button is None
 
 
 def test_a_message_that_is_posted_anew_is_no_stream_though_the_one_before_was_left_open() -> None:

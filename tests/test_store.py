@@ -209,6 +209,17 @@ async def test_open_turns_come_back_oldest_first(backend: Backend, after: After)
     assert await open_keys(await after(dying)) == keys
 
 
+async def test_a_turn_is_open_until_it_is_settled(store: Store) -> None:
+    assert not await store.is_open(KEY)
+    await accepted(store, QUESTION)
+    assert await store.is_open(KEY)
+    assert not await store.is_open(replace(KEY, run=1))
+    await store.release(KEY)
+    assert await store.is_open(KEY)
+    await store.settle(KEY, Outcome.STOPPED)
+    assert not await store.is_open(KEY)
+
+
 async def test_the_turns_of_the_living_are_not_abandoned(store: Store) -> None:
     await accepted(store, QUESTION)
     assert await store.abandoned() == []
@@ -304,6 +315,7 @@ VERBS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
     "take_up": lambda store: store.take_up(KEY),
     "count_try": lambda store: store.count_try(KEY),
     "release": lambda store: store.release(KEY, tried=False),
+    "is_open": lambda store: store.is_open(KEY),
     "note_message": lambda store: store.note_message(KEY, 0, "1700000000.000200"),
     "settle": lambda store: store.settle(KEY, Outcome.COMPLETE),
     "asked_in": lambda store: store.asked_in(*THREAD),
@@ -470,6 +482,13 @@ async def test_who_was_declined_has_not_asked(store: Store) -> None:
     assert await store.asked_in(*THREAD) == {}
     await accepted(store, FOLLOW_UP_AGAIN)
     assert await store.asked_in(*THREAD) == {"U1": FOLLOW_UP_AGAIN.ts}
+
+
+async def test_who_was_ignored_has_not_asked_unless_before(store: Store) -> None:
+    await accepted(store, QUESTION, FOLLOW_UP, replace(FOLLOW_UP_AGAIN, user="U2"))
+    for key in (FOLLOW_UP.key, FOLLOW_UP_AGAIN.key):
+        await store.settle(key, Outcome.IGNORED)
+    assert await store.asked_in(*THREAD) == {"U1": KEY.ts}
 
 
 async def test_askers_can_be_noted(store: Store) -> None:

@@ -180,6 +180,8 @@ async def test_a_stream_that_slack_closed_goes_on_as_edits(world: World) -> None
 async def test_a_stream_that_a_person_stopped_goes_on_as_edits(
     world: World, streaming: Server, stays_open: bool
 ) -> None:
+    """Where Slack does not tell the bot who stopped it: an app of before Stop."""
+    world.slack.settings.subscriptions -= {"agent_session_stopped"}
     text = prose(3_000)
     world.claude.script(Reply(text=text, tokens_per_second=SLOWLY))
     ts = await world.ask()

@@ -138,6 +138,11 @@ class Conversations:
         """The end of `text`, if it is longer than half of what may go along."""
         return budget.end_of(text, self._context_tokens // 2)
 
+    async def name_of(self, workspace: Workspace, user: str, timeout_s: float) -> str | None:
+        """How people call `user`; None if Slack does not tell it in time."""
+        person = (await self._names.people(workspace, [user], timeout_s)).get(user)
+        return person.name if person is not None and person.name != user else None
+
     async def read(
         self, workspace: Workspace, question: Question, show: Callable[[str], None]
     ) -> Conversation:

@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 
 from bot import logs
 from bot.errors import BotError, Draining, StoreUnavailable
-from bot.listeners import buttons, mentions, messages
+from bot.listeners import buttons, mentions, messages, reactions, sessions
 from bot.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ def register(app: AsyncApp, turns: Turns) -> None:
     mentions.register(app, turns)
     messages.register(app, turns)
     buttons.register(app, turns)
+    reactions.register(app, turns)
+    sessions.register(app, turns)
     app.event(re.compile(".*"))(_nothing_to_do)
 
 

@@ -1,4 +1,4 @@
-"""The buttons under a reply: Retry, Continue."""
+"""The buttons under a reply: Stop, Retry, Continue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
 from bot.listeners.question import foreign_team
-from bot.turn import Question
+from bot.turn import Question, Stop
 from bot.turns import Turns, again, sentences
+from bot.turns.buttons import STOP, question_of
 
 
 def register(app: AsyncApp, turns: Turns) -> None:
@@ -33,7 +34,11 @@ async def _answer(
     user = body.get("user")
     if channel is None or not isinstance(user, Mapping) or not isinstance(user.get("id"), str):
         return
-    question = again.pressed(str(action.get("action_id")), str(action["value"]), channel, thread_ts)
+    name, value = str(action.get("action_id")), str(action["value"])
+    if name == STOP:
+        question = question_of(value, channel, thread_ts)
+    else:
+        question = again.pressed(name, value, channel, thread_ts)
     if question is None or question.team != team:
         asks = Question(
             team=team,
@@ -45,8 +50,21 @@ async def _answer(
         )
         turns.tell(asks, sentences.OUTDATED)
         return
-    foreign = foreign_team(user.get("team_id"), body)
-    await turns.again(again.Press(question, message_ts, user["id"], foreign))
+    foreign, at = foreign_team(user.get("team_id"), body), str(action.get("action_ts") or "")
+    if name != STOP:
+        await turns.again(again.Press(question, message_ts, user["id"], foreign, at))
+        return
+    stop = Stop(
+        team=team,
+        channel=channel,
+        user=user["id"],
+        at=at,
+        messages=(question.ts,),
+        run=question.run,
+        user_team=foreign,
+        is_shared=question.is_shared,
+    )
+    turns.stop_pressed(stop, question)
 
 
 def _place(body: Mapping[str, Any]) -> tuple[str | None, str | None, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 
 from bot.listeners.question import from_event
+from bot.listeners.stop_word import says_stop
 from bot.turns import Turns
 
 
@@ -16,4 +17,7 @@ def register(app: AsyncApp, turns: Turns) -> None:
         event: dict[str, Any], body: dict[str, Any], context: AsyncBoltContext
     ) -> None:
         if (question := from_event(event, body, context, "channel")) is not None:
-            await turns.accept(question)
+            if says_stop(question, str(context.bot_user_id)):
+                await turns.stop_or_ask(question)
+            else:
+                await turns.accept(question)

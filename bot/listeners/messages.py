@@ -4,7 +4,7 @@ among the message events."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
@@ -12,6 +12,7 @@ from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 from bot.conversation import words_of
 from bot.listeners.follow_ups import addresses_others, may_follow_up
 from bot.listeners.question import from_event
+from bot.listeners.stop_word import says_stop
 from bot.turn import Surface, mentions
 from bot.turns import Turns
 
@@ -41,7 +42,11 @@ def register(app: AsyncApp, turns: Turns) -> None:
         if event.get("subtype") not in ASKING or (surface is None and not may_follow_up(event)):
             return
         question = from_event(event, body, context, surface or "channel")
-        if question is not None:
+        if question is None:
+            return
+        if says_stop(question, str(context.bot_user_id)):
+            await turns.stop_or_ask(question if surface else replace(question, in_doubt=True))
+        else:
             await (turns.accept(question) if surface else turns.follow_up(question))
 
 

@@ -48,7 +48,8 @@ class LiveMessage:
 
     `note_message(part, ts)` is awaited after each post; no call is made while `lease` is in doubt;
     `on_broken` is called when nothing more can be shown (the reply deleted, the channel closed, the
-    token revoked, Slack away for minutes).
+    token revoked, Slack away for minutes). `button` stands under the last message while it grows by
+    edits.
     Leaving the block without an end cancels the writer and sends nothing more.
     """
 
@@ -65,6 +66,7 @@ class LiveMessage:
         max_messages: int,
         earlier: Mapping[int, Earlier] | None = None,
         leftovers: Leftovers | None = None,
+        button: Button | None = None,
     ) -> None:
         key = str(question.key)
         self.workspace = workspace
@@ -73,7 +75,7 @@ class LiveMessage:
         self._channel = question.channel
         self._thread_ts = question.reply_thread_ts
         self._on_broken = on_broken
-        self._draft = Draft(earlier or {}, max_messages)
+        self._draft = Draft(earlier or {}, max_messages, button)
         if leftovers is not None:
             self._draft.unwanted |= leftovers.messages
             self._draft.stray_stream = leftovers.stray_stream

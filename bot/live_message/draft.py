@@ -36,9 +36,15 @@ STARTED_OVER: Final = "Started again after an interruption…"
 
 
 class Draft:
-    """The reply so far. Messages of an earlier run (by part) are used again."""
+    """The reply so far. Messages of an earlier run (by part) are used again. `growing_button`
+    stands under the last one until the reply is settled, unless it is streamed."""
 
-    def __init__(self, earlier: Mapping[int, Earlier], max_messages: int) -> None:
+    def __init__(
+        self,
+        earlier: Mapping[int, Earlier],
+        max_messages: int,
+        growing_button: blocks.Button | None = None,
+    ) -> None:
         self._max_messages = max_messages
         self._beyond = ""
         self._earlier = dict(earlier)
@@ -54,6 +60,7 @@ class Draft:
         self.stray_stream = False
         """A stream may have been started of which nothing is known."""
         self.status: str | None = THINKING
+        self._growing_button = growing_button
         self._button: blocks.Button | None = None
 
     def add(self, delta: str) -> None:
@@ -159,7 +166,9 @@ class Draft:
         """What to show of `part` by a call that may go now."""
         self.plan()
         part.rev += 1
-        return self.content(part)
+        content = self.content(part)
+        part.had_button = part.had_button or content.button is not None
+        return content
 
     def newest_streamable(self, part: Part) -> Content:
         """What to stream of `part` by a call that may go now."""
@@ -255,13 +264,17 @@ class Draft:
             status = " ".join(filter(None, [IN_THE_FILE if self.settled else LONGER, status]))
         if growing and self._started_over:
             status = status or self._started_over
+        grows_by_edits = last and not self.settled and not self.streamed
+        button = self._growing_button if grows_by_edits else None
         if not self.settled and end < len(part.kept):
-            return Content(markdown.render(part.kept[:MESSAGE_CHARACTERS]), status, 0)
+            kept = markdown.render(part.kept[:MESSAGE_CHARACTERS])
+            return Content(kept, status, 0, button=button)
         body = part.render(end, growing=growing)
         if not body and status is None:
             status = NOTHING if self.settled else THINKING
         final = last and self.settled
-        button = self._button if final and not self._beyond else None
+        if final and not self._beyond:
+            button = self._button
         return Content(body, status, end, growing=growing, final=final, button=button)
 
     def differs(self, part: Part) -> tuple[bool, bool]:
@@ -278,10 +291,11 @@ class Draft:
         last = part is self._last()
         sent = part.sent
         whole = sent.end == len(part.text) and not sent.growing
-        if not last and sent.status is None and whole:
+        if not last and sent.status is None and sent.button is None and whole:
             return False, False
         content = self.content(part)
         by_text = part.sent.body != content.body or part.sent.final != content.final
+        by_text |= sent.button is not None and content.button is None
         return by_text, part.sent.status != content.status
 
     def ahead_of(self, part: Part) -> Part:
@@ -369,6 +383,7 @@ class Draft:
         self._arrived.clear()
         self._beyond = ""
         self._earlier.clear()
+        with_button = {one.number for one in self.parts if one.had_button}
         self.parts = [
             Part(
                 number,
@@ -382,7 +397,8 @@ class Draft:
             if one.text.strip() or number == 0
         ]
         for part in self.parts[:-1]:
-            part.sent = Content(part.render(len(part.text)), None, len(part.text))
+            if part.number not in with_button:
+                part.sent = Content(part.render(len(part.text)), None, len(part.text))
         self._earlier = {
             number: one for number, one in kept.items() if number and not one.text.strip()
         }

@@ -86,6 +86,8 @@ class Part:
     """Whether this run has sent it."""
     sent: Content | None = None
     """What the last call that Slack took shows."""
+    had_button: bool = False
+    """A call of this run may have put one under it."""
     shown: int = 0
     """How many characters of `text` a person has seen."""
     stream: Stream | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from bot.store.ledger import Ledger
-from bot.turn import Outcome, Question, TurnKey
+from bot.turn import Outcome, Question, Stop, TurnKey
 
 CLAIM_HOURS: Final = 26
 """How long a claim is remembered: Slack's "delayed events" may come again for 24 hours."""
@@ -57,15 +57,17 @@ class News:
     released   a turn was handed over: whoever has time may take it up
     deleted    message `ts` was deleted: the turn that it asks, or that it belongs to, is over
     edited     message `ts` was edited: the turn that it asks begins again
+    stop       somebody wants turns to end: `stop` says which
     """
 
-    kind: Literal["settled", "released", "deleted", "edited"]
+    kind: Literal["settled", "released", "deleted", "edited", "stop"]
     team: str
     channel: str
     ts: str
     """The message; of settled turns the root of their thread ("" in a flat direct message)."""
     edited_ts: str = ""
     """When it was edited."""
+    stop: Stop | None = None
 
 
 class Store(Protocol):
@@ -116,13 +118,17 @@ class Store(Protocol):
         """Give up the lease: the turn stays open, its thread and its place become free, and any
         process may take it up. With `tried` False the last try does not count."""
 
+    async def is_open(self, key: TurnKey) -> bool:
+        """Whether the turn was accepted and has no outcome yet."""
+
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
         """Remember that message `ts` is part number `part` of the reply; BEGINS: that it is about
         to be begun as a stream."""
 
     async def settle(self, key: TurnKey, outcome: Outcome) -> None:
         """Close the journal entry; its thread and its place become free. Nothing happens if another
-        process has taken the turn up. Who was declined counts no more among the thread's askers."""
+        process has taken the turn up. Who was declined counts no more among the thread's askers,
+        nor does who was ignored and had not asked before."""
 
     async def take_place(self, key: TurnKey, limit: int) -> int:
         """Ask for one of `limit` places (over all processes) for an open turn that is leased to

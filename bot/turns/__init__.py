@@ -13,7 +13,7 @@ from bot import logs
 from bot.conversation import Orphan
 from bot.errors import Draining, SlackError, StoreUnavailable
 from bot.store import News, OpenTurn
-from bot.turn import Outcome, Question, TurnKey
+from bot.turn import Outcome, Question, Stop, TurnKey
 from bot.turns import closing, end, sentences
 from bot.turns.again import Press
 from bot.turns.leaving import Leaving
@@ -21,6 +21,7 @@ from bot.turns.means import Means
 from bot.turns.recovery import Recovery
 from bot.turns.run import Run
 from bot.turns.running import Running
+from bot.turns.stopping import Stopping
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Turns:
             means, on_orphans=self._settle_orphans, on_settled=self._recovery.forget
         )
         self._leaving = Leaving(means.store, self._running)
+        self._stopping = Stopping(means, self._running, spread=self._spread, tell=self.tell)
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._editing = asyncio.Lock()
         """Two edits of one question in a row must not both follow the same run."""
@@ -101,13 +103,28 @@ class Turns:
         word = self._means.policy.refusal(asks, workspace.identity.enterprise)
         if word is None:
             try:
-                accepted = await self._accept(press.question, beside=press.message_ts)
+                accepted = await self._accept(press.question, press=press)
             except (StoreUnavailable, Draining):
                 word = sentences.NOT_NOW
             else:
                 word = None if accepted else sentences.ALREADY
         if word is not None:
             self.tell(asks, word)
+
+    async def stop_or_ask(self, word: Question) -> None:
+        """Accept a message that says no more than "stop": it ends what is under way in its thread.
+        Where nothing is, it is a question like others; in doubt, it is nothing. Raises as `accept`.
+        """
+        if not word.in_doubt or self._stopping.may_be_under_way(word):
+            await self._accept(word, may_stop=True)
+
+    def stop(self, stop: Stop) -> None:
+        """Somebody has shown, elsewhere than at its button, that they want a reply to end."""
+        self._stopping.ask(stop)
+
+    def stop_pressed(self, stop: Stop, reply: Question) -> None:
+        """Somebody has pressed Stop under the reply to that run of a question."""
+        self._running.spawn(self._stopping.press(stop, reply))
 
     def tell(self, asks: Question, word: str) -> None:
         """Say `word` to whoever `asks`, and to nobody else."""
@@ -144,7 +161,9 @@ class Turns:
 
     # --- accepting ----------------------------------------------------------------------------
 
-    async def _accept(self, question: Question, beside: str | None = None) -> bool:
+    async def _accept(
+        self, question: Question, *, press: Press | None = None, may_stop: bool = False
+    ) -> bool:
         if self.draining:
             raise Draining("the process is shutting down")
         writing = self._accepting.get(question.key)
@@ -152,7 +171,9 @@ class Turns:
         if writing is None:
             writing = asyncio.ensure_future(self._means.store.accept(question))
             self._accepting[question.key] = writing
-            writing.add_done_callback(lambda written: self._accepted(question, beside, written))
+            writing.add_done_callback(
+                lambda written: self._accepted(question, press, may_stop, written)
+            )
         elif question.files is not None:
             self._twins[question.key] = question
         done, _ = await asyncio.wait([writing], timeout=ACCEPT_TIMEOUT_S)
@@ -161,7 +182,11 @@ class Turns:
         return writing.result() and not is_twin
 
     def _accepted(
-        self, question: Question, beside: str | None, writing: asyncio.Future[bool]
+        self,
+        question: Question,
+        press: Press | None,
+        may_stop: bool,
+        writing: asyncio.Future[bool],
     ) -> None:
         key = question.key
         del self._accepting[key]
@@ -180,8 +205,16 @@ class Turns:
         is_deleted = (question.team, question.channel, question.ts) in self._deleted
         if is_deleted and question.run == 0:  # later runs have messages to take away
             self._running.spawn(self._running.record(key, Outcome.GONE))
+        elif may_stop:
+            self._running.spawn(self._stop_or_start(question))
         else:
-            self._running.start(question, beside=beside)
+            self._running.start(question, press=press)
+
+    async def _stop_or_start(self, word: Question) -> None:
+        if await self._stopping.word(word) or word.in_doubt:
+            await self._running.record(word.key, Outcome.IGNORED)
+        else:
+            self._running.start(word)
 
     # --- what others have left, and what they tell ----------------------------------------------
 
@@ -200,6 +233,8 @@ class Turns:
                     self._delete_here(news.team, news.channel, news.ts)
                 case "edited":
                     self._running.spawn(self._edit_heard_of(news))
+                case "stop" if news.stop is not None:
+                    self._stopping.heed(news.stop)
 
     def _delete_here(self, team: str, channel: str, ts: str) -> None:
         """End the turn that a deleted message asked, or belonged to, if it runs here."""

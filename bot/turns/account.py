@@ -19,6 +19,7 @@ def settled(
     shown: Report | None,
     took_s: float,
     settle_s: float,
+    stopped_by: str | None = None,
 ) -> None:
     """Write down a turn that has ended: `took_s` in all, `settle_s` from Claude's end. `shown` is
     None where there was no reply."""
@@ -32,6 +33,8 @@ def settled(
         "took_s": round(took_s, 3),
         "settle_s": round(settle_s, 3),
     }
+    if stopped_by is not None:
+        fields["stopped_by"] = stopped_by
     if shown is not None:
         fields |= {
             "messages": len(shown.messages),

@@ -1,20 +1,18 @@
-"""The buttons under a reply that did not complete: all that they need is in Slack."""
+"""The buttons under a reply that did not complete."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from bot.blocks import Button
 from bot.turn import Question
+from bot.turns import buttons
 
 Action = Literal["retry", "continue"]
 """Answer again, in the same messages; or go on below, where Claude had to stop."""
 
-VERSION: Final = 1
-RUNS: Final = 1_000
 LABELS: Final[Mapping[Action, str]] = {"retry": "Retry", "continue": "Continue"}
 
 
@@ -28,45 +26,24 @@ class Press:
     """The message that the button stands under."""
     user: str
     user_team: str | None
+    at: str = ""
+    """When, as a ts."""
 
 
 def button(action: Action, question: Question) -> Button:
     """The button for the run after `question`'s."""
-    value: dict[str, Any] = {
-        "v": VERSION,
-        "key": f"{question.team}:{question.channel}:{question.ts}",
-        "run": question.run,
-        "asker": question.user,
-    }
-    if question.continues:
-        value["continues"] = True
-    if question.is_shared:
-        value["shared"] = True
-    return Button(action, LABELS[action], json.dumps(value, separators=(",", ":")))
+    return Button(action, LABELS[action], buttons.value_of(question))
 
 
 def pressed(action: str, value: str, channel: str, thread_ts: str | None) -> Question | None:
     """The run that a press of the button asks for; None if it is not one of ours, or not of this
     version. `channel` and `thread_ts` are where its message stands."""
-    try:
-        read = json.loads(value)
-        team, asked_in, ts = read["key"].split(":")
-        run = read["run"] + 1
-        user = read["asker"]
-        known = read["v"] == VERSION and action in LABELS and asked_in == channel
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    before = buttons.question_of(value, channel, thread_ts)
+    if before is None or action not in LABELS:
         return None
-    if not (known and type(run) is int and 0 < run <= RUNS and isinstance(user, str)):
-        return None
-    return Question(
-        team=team,
-        channel=channel,
-        user=user,
-        ts=ts,
-        surface="direct" if channel.startswith("D") else "channel",
-        thread_ts=thread_ts,
-        is_shared=read.get("shared") is True,
-        run=run,
+    return replace(
+        before,
+        run=before.run + 1,
         reuses=action == "retry",
-        continues=action == "continue" or read.get("continues") is True,
+        continues=action == "continue" or before.continues,
     )

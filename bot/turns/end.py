@@ -20,12 +20,19 @@ class End:
     outcome: Outcome | None
     reason: str | None = None
     again: Action | None = None
+    by: str | None = None
+    """Who stopped it; the reason says so once their name is known."""
 
 
 GONE: Final = End(Outcome.GONE)
 SUPERSEDED: Final = End(Outcome.SUPERSEDED)
 HANDED_OVER: Final = End(None)
 AFTER_A_RESTART: Final = End(Outcome.INTERRUPTED, INTERRUPTED, "retry")
+
+
+def stopped(user: str) -> End:
+    """`user` wanted it to end."""
+    return End(Outcome.STOPPED, again="retry", by=user)
 
 
 def failed(reason: str) -> End:

@@ -108,6 +108,8 @@ class FollowUps:
             return None if finding.result() else Outcome.IGNORED
         if stopped.result().outcome in (None, Outcome.INTERRUPTED):
             raise Draining("whom a message is for was not known yet")
+        if stopped.result().outcome is Outcome.STOPPED:
+            return Outcome.IGNORED
         return None  # deleted or edited: how a turn ends then is the same for all
 
     async def _is_meant(self, question: Question, workspace: Workspace) -> bool:

@@ -70,6 +70,10 @@ class Places:
         finally:
             metrics.LIVE.dec()
 
+    async def is_behind_a_reply(self, question: Question) -> bool:
+        """Whether another question of its thread is answered, or waits, in any process."""
+        return await self._ask(question.key) == BEHIND_A_REPLY
+
     def changed(self, thread: Thread) -> None:
         """A turn of `thread` has ended, or was released: whoever waits may ask again."""
         for waiter in self._threads.get(thread, ()):  # any of them may be the earliest

@@ -26,7 +26,8 @@ from bot.live_message import THINKING, Earlier, Leftovers, LiveMessage, clear_aw
 from bot.slack import Workspace
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, StreamReport, mentions
-from bot.turns import account, again, end, sentences
+from bot.turns import account, again, buttons, end, sentences
+from bot.turns.again import Press
 from bot.turns.answer import Answer
 from bot.turns.attached import Attached
 from bot.turns.end import End
@@ -39,6 +40,8 @@ WHOLE: Final = frozenset({Outcome.COMPLETE, Outcome.TRUNCATED, Outcome.REFUSED})
 RECOVER_WITHIN_S: Final = 15 * 60
 """An older question is not answered again: whoever asked has helped themselves by then."""
 LOOK_S: Final = 3.0
+NAME_S: Final = 0.5
+"""For the name of who stopped a reply."""
 RECOVER_TRIES: Final = 2
 """A question that ends the process, or the turn, must not do so for ever."""
 
@@ -47,8 +50,8 @@ class Run:
     """The run of one question.
 
     `entry` is the journal's, if the turn was left open; `follows` the run before, if that is still
-    under way; `beside` the ts of the message whose button began it. `on_orphans` gets replies
-    that were found in the thread and that nobody has settled.
+    under way; `press` what began it, if a button did. `on_orphans` gets replies that were found in
+    the thread and that nobody has settled.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Run:
         *,
         entry: OpenTurn | None = None,
         follows: Run | None = None,
-        beside: str | None = None,
+        press: Press | None = None,
         on_orphans: Callable[[Sequence[Orphan]], None],
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -66,7 +69,7 @@ class Run:
         self.question = question
         self._entry = entry
         self._follows = follows
-        self._beside = beside
+        self._press = press
         self._on_orphans = on_orphans
         self._written_before = ""
         self._tries = 0
@@ -80,6 +83,7 @@ class Run:
         self._leftovers = Leftovers()
         self._attached = Attached(means.pacer, question.files)
         self._started_at = means.clock.now()
+        self._asked_at = self._when_it_was_asked_for()
         self._broken: SlackError | None = None
         self.edited_ts = ""
         """When the question got its text, if not at first."""
@@ -112,6 +116,24 @@ class Run:
     def owns(self, ts: str) -> bool:
         """Whether message `ts` is one of the reply's."""
         return self._live is not None and self._live.owns(ts)
+
+    def shows(self, ts: str) -> bool:
+        """Whether message `ts` is one of the reply's, or of an earlier run's that it takes over."""
+        messages = self._live.messages() if self._live is not None else self._messages
+        return any(message.ts == ts for message in messages.values())
+
+    @property
+    def since(self) -> float:
+        """When it was asked for, by Slack's clock: what was wanted before then is about another
+        run."""
+        return max(self._asked_at, seconds(self.edited_ts or "0"))
+
+    def _when_it_was_asked_for(self) -> float:
+        if self.question.run == 0:
+            return seconds(self.question.ts)
+        if self._press is not None and self._press.at:
+            return seconds(self._press.at)
+        return self._entry.accepted_at if self._entry is not None else 0.0
 
     @property
     def has_text(self) -> bool:
@@ -203,7 +225,7 @@ class Run:
     async def _look_for_an_answer(self, workspace: Workspace) -> Outcome | None:
         """A store that lost its memory does not know whether a question from before then was
         answered: Slack does, if it can be read soon."""
-        is_older = _seconds(self.question.ts) < self._means.store.remembers_since
+        is_older = seconds(self.question.ts) < self._means.store.remembers_since
         if self.question.run > 0 or not is_older:
             return None
         try:
@@ -223,7 +245,7 @@ class Run:
 
     @property
     def _is_edit(self) -> bool:
-        return self._follows is not None and self._beside is None
+        return self._follows is not None and self._press is None
 
     @property
     def is_deleted(self) -> bool:
@@ -238,7 +260,7 @@ class Run:
             self.question,
             noted,
             begins=self._entry.begins if self._entry is not None else None,
-            beside=self._beside,
+            beside=self._press.message_ts if self._press is not None else None,
         )
         channel = self.question.channel
         await clear_away(workspace, self._means.pacer, channel, before.to_delete)
@@ -278,6 +300,7 @@ class Run:
                 max_messages=self._means.max_messages,
                 earlier=self._messages,
                 leftovers=self._leftovers,
+                button=buttons.stop(self.question),
             )
             async with live, AsyncExitStack() as held:  # until the reply is settled
                 self._live = live
@@ -286,6 +309,8 @@ class Run:
     async def _answer_into(self, live: LiveMessage, held: AsyncExitStack) -> Outcome | None:
         how = await self._until_stopped(live, held)
         ended_at = self._means.clock.now()
+        if how.by is not None:
+            how = replace(how, reason=await self._who_stopped_it(live.workspace, how.by))
         try:
             how = await self._finish(live, how)
         except (MessageGone, ChannelClosed) as error:
@@ -302,7 +327,7 @@ class Run:
             how = End(Outcome.FAILED)
             await live.drop()
         if how.outcome is not None:
-            self._account(how.outcome, live, self._means.clock.now() - ended_at)
+            self._account(how.outcome, live, self._means.clock.now() - ended_at, how.by)
         return how.outcome
 
     async def _finish(self, live: LiveMessage, how: End) -> End:
@@ -364,9 +389,20 @@ class Run:
             if not streaming.done():
                 streaming.cancel()
                 await asyncio.wait([streaming])
-        if not streaming.cancelled() and self.is_handed_over:
+        if not streaming.cancelled() and (self.is_handed_over or self._is_stopped_by_somebody):
             return streaming.result()  # it ended at the same moment
         return self._stopped.result() if self._stopped.done() else streaming.result()
+
+    @property
+    def _is_stopped_by_somebody(self) -> bool:
+        return self._stopped.done() and self._stopped.result().by is not None
+
+    async def _who_stopped_it(self, workspace: Workspace, user: str) -> str:
+        """What is said under the reply. Claude's stream is closed by now."""
+        if user == self.question.user:
+            return sentences.STOPPED
+        conversations = self._means.conversations
+        return sentences.stopped_by(await conversations.name_of(workspace, user, NAME_S))
 
     def _beginning(self) -> str:
         """The first status of the reply."""
@@ -374,7 +410,13 @@ class Run:
             return sentences.RESTARTED
         return sentences.EDITED if self._is_edit else THINKING
 
-    def _account(self, outcome: Outcome, live: LiveMessage | None, settle_s: float) -> None:
+    def _account(
+        self,
+        outcome: Outcome,
+        live: LiveMessage | None,
+        settle_s: float,
+        stopped_by: str | None = None,
+    ) -> None:
         answer = self._answer
         account.settled(
             self.question,
@@ -384,6 +426,7 @@ class Run:
             live.report if live else None,
             took_s=self._means.clock.now() - self._started_at,
             settle_s=settle_s,
+            stopped_by=stopped_by,
         )
 
     async def _say_privately(self, workspace: Workspace, word: str) -> None:
@@ -404,8 +447,8 @@ class Run:
         self.stop(End(Outcome.FAILED))
 
 
-def _seconds(ts: str) -> float:
-    """When a message was sent, to compare with clocks only: two messages are told by their ts."""
+def seconds(ts: str) -> float:
+    """When something happened, to compare with clocks only: two messages are told by their ts."""
     try:
         return float(ts)
     except ValueError:

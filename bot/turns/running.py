@@ -14,6 +14,7 @@ from bot.errors import BotError
 from bot.store import OpenTurn
 from bot.turn import Outcome, Question, TurnKey
 from bot.turns import closing
+from bot.turns.again import Press
 from bot.turns.means import Means
 from bot.turns.places import thread_of
 from bot.turns.run import Run
@@ -69,10 +70,10 @@ class Running:
         question: Question,
         *,
         entry: OpenTurn | None = None,
-        beside: str | None = None,
+        press: Press | None = None,
     ) -> None:
         """Run a turn whose lease is ours, after the run before, if that may still be writing;
-        `entry` and `beside` as for a Run."""
+        `entry` and `press` as for a Run."""
         key = question.key
         before = self._runs.get(replace(key, run=key.run - 1)) if entry is None else None
         if before is not None:
@@ -83,7 +84,7 @@ class Running:
             question,
             entry=entry,
             follows=before,
-            beside=beside,
+            press=press,
             on_orphans=self._on_orphans,
         )
         self._runs[key] = run

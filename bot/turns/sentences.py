@@ -17,6 +17,8 @@ PAUSED: Final = "Claude paused this reply again and again, so I stopped it here.
 CONTEXT_FULL: Final = "Claude stopped here: this conversation has become too long for it."
 REFUSED: Final = "Claude declined to answer this."
 INTERRUPTED: Final = "Interrupted by a restart of the bot. Please ask again."
+STOPPED: Final = "Stopped."
+NOTHING_TO_STOP: Final = "There is nothing to stop any more: that reply has ended."
 AFTER: Final = "I will answer this after the reply above…"
 OTHER_MODEL: Final = "Trying another model…"
 IN_ONE_PIECE: Final = "Writing the rest in one piece…"
@@ -27,6 +29,11 @@ NOT_NOW: Final = "I cannot do that at this moment. Please press the button again
 UNREAD_YET: Final = "I cannot read your question back at this moment, and will try again shortly."
 OUTDATED: Final = "That button is from an earlier version of me. Please ask again in a new message."
 UNEXPECTED: Final = BotError.sentence
+
+
+def stopped_by(name: str | None) -> str:
+    """Who stopped a reply, if it was not whoever asked."""
+    return f"Stopped by {name or 'somebody else'}."
 
 
 def in_line(number: int) -> str:

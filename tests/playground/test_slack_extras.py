@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 
-from bot.playground.slack import DEFAULT_SCOPES
+from bot.playground.slack import DEFAULT_SCOPES, DEFAULT_SUBSCRIPTIONS
 
 from .slack_kit import error_of, listening, room
 
@@ -83,3 +84,26 @@ async def test_a_reaction_is_added_once() -> None:
         message = space.slack.message(space.general, ts)
         assert message is not None
         assert message.reactions == {"eyes": ["U0BOT"]}
+
+
+@pytest.mark.parametrize("scopes", [DEFAULT_SCOPES, DEFAULT_SCOPES | {"reactions:read"}])
+async def test_a_persons_reaction_is_told_to_who_may_read_it(scopes: frozenset[str]) -> None:
+    subscriptions = DEFAULT_SUBSCRIPTIONS | {"reaction_added"}
+    async with (
+        room(scopes=scopes, subscriptions=subscriptions) as space,
+        listening(space.slack) as app,
+    ):
+        ts = await space.post(text="x")
+        await space.slack.react(space.ada, space.general, ts, "octagonal_sign")
+        with pytest.raises(ValueError, match="before"):
+            await space.slack.react(space.ada, space.general, ts, "octagonal_sign")
+        await space.slack.unreact(space.ada, space.general, ts, "octagonal_sign")
+        await space.slack.say(space.ada, space.general, "the last one")
+        may = "reactions:read" in scopes
+        events = await app.got(3 if may else 2)
+        told = [event for event in events if event["type"] != "message"]
+        assert len(told) == (1 if may else 0)
+        for event in told:
+            assert (event["type"], event["user"]) == ("reaction_added", space.ada)
+            assert event["reaction"] == "octagonal_sign"
+            assert event["item"] == {"type": "message", "channel": space.general, "ts": ts}

@@ -266,6 +266,10 @@ class SlackEmulator(Seen):
         """A person adds a reaction to a message."""
         self._people.react(user, channel, ts, name)
 
+    async def unreact(self, user: str, channel: str, ts: str, name: str) -> None:
+        """A person takes a reaction back."""
+        self._people.unreact(user, channel, ts, name)
+
     async def stop_stream(
         self, user: str, channel: str, ts: str, *, stays_open: bool = False
     ) -> None:

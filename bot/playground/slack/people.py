@@ -170,7 +170,16 @@ class People:
         message = self._workspace.world.message(channel_id, ts)
         if message is None or message.deleted:
             raise ValueError(f"no message {ts} in {channel_id}")
+        if user in message.reactions.get(name, ()):
+            raise ValueError(f"{user} has added {name} to {ts} before")
         self._workspace.react(user, message, name, added=True)
+
+    def unreact(self, user: str, channel_id: str, ts: str, name: str) -> None:
+        """Take a reaction back."""
+        message = self._workspace.world.message(channel_id, ts)
+        if message is None or user not in message.reactions.get(name, ()):
+            raise ValueError(f"{user} has not added {name} to {ts}")
+        self._workspace.react(user, message, name, added=False)
 
     def stop_stream(self, user: str, channel_id: str, ts: str, *, stays_open: bool = False) -> None:
         """Stop a native stream from the client; what is appended later is refused.

@@ -125,6 +125,9 @@ class Journal:
         await self._link.run(scripts.RELEASE, str(key), int(tried))
         self._held.pop(key, None)
 
+    async def is_open(self, key: TurnKey) -> bool:
+        return bool(await self._link.run(scripts.IS_OPEN, str(key)))
+
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
         if held := self._held.get(key):
             held.messages[part] = ts

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any, Final
 
 from redis.exceptions import ConnectionError, RedisError
@@ -15,10 +16,11 @@ from bot import logs
 from bot.clock import Clock
 from bot.store import News
 from bot.store.redis.link import CALL_S, Link
+from bot.turn import Stop
 
 log = logging.getLogger(__name__)
 
-KINDS: Final = ("settled", "released", "deleted", "edited")
+KINDS: Final = ("settled", "released", "deleted", "edited", "stop")
 QUIET_S: Final = 10.0
 """After so long without a word the connection must show that it lives, within as long again."""
 AGAIN_S: Final = (0.05, 0.2, 1.0, 2.0)
@@ -34,7 +36,8 @@ class Wire:
 
     async def tell(self, news: News) -> None:
         """Raises StoreUnavailable."""
-        told = (self._link.owner, news.kind, news.team, news.channel, news.ts, news.edited_ts)
+        told: list[Any] = [self._link.owner, news.kind, news.team, news.channel, news.ts]
+        told += [news.edited_ts] if news.stop is None else [news.edited_ts, asdict(news.stop)]
         await self._link.publish(json.dumps(told, separators=(",", ":")))
 
     async def hear(self) -> AsyncGenerator[News, None]:
@@ -82,9 +85,14 @@ class Wire:
         if message["type"] != "message":
             return None
         try:
-            owner, kind, team, channel, ts, *edited = json.loads(message["data"])
-        except (ValueError, TypeError):
+            owner, kind, team, channel, ts, *more = json.loads(message["data"])
+            stop = _stop(more[1]) if kind == "stop" else None
+        except (ValueError, TypeError, LookupError):
             return None
         if owner == self._link.owner or kind not in KINDS:
             return None
-        return News(kind, team, channel, ts, edited[0] if edited else "")
+        return News(kind, team, channel, ts, more[0] if more else "", stop)
+
+
+def _stop(said: dict[str, Any]) -> Stop:
+    return Stop(**(said | {"messages": tuple(said["messages"])}))

@@ -195,6 +195,8 @@ return redis.call('EXISTS', turn(key)) == 1 and 0
 ENTER: Final = _beat("return {before, born}")
 """Whether the prefix was in use before, and since when it is."""
 
+IS_OPEN: Final = _turns("return redis.call('HEXISTS', turn(ARGV[2]), 'owner')")
+
 RENEW: Final = _beat("""
 local found = {born, redis.call('EXISTS', P .. 'lost')}
 for i = 4, #ARGV do
@@ -245,8 +247,11 @@ local owner, settled, thread, record =
 -- Not the turn of a process that took it up meanwhile.
 if settled or (owner and owner ~= ME and owner ~= '') then return end
 close(key, outcome)
-if outcome == 'declined' and record then
+if (outcome == 'declined' or outcome == 'ignored') and record then
     local user = cjson.decode(record).user
+    local asked_ts = string.match(key, '^[^:]*:[^:]*:([^:]*)')
+    local is_first = redis.call('HGET', P .. 'first:' .. thread, user) == asked_ts
+    if outcome == 'ignored' and not is_first then return end
     redis.call('ZREM', P .. 'asked:' .. thread, user)
     redis.call('HDEL', P .. 'first:' .. thread, user)
 end

@@ -87,6 +87,9 @@ class SqliteStore:
             sql = "UPDATE turns SET tries = max(0, tries - 1) WHERE key = ?"
             await self._file.do(lambda: self._write(sql, (str(key),)))
 
+    async def is_open(self, key: TurnKey) -> bool:
+        return bool(await self._file.do(lambda: self._open_turns(key)))
+
     async def note_message(self, key: TurnKey, part: int, ts: str) -> None:
         sql = "INSERT OR REPLACE INTO messages (key, part, ts) VALUES (?, ?, ?)"
         await self._file.do(lambda: self._write(sql, (str(key), part, ts)))
@@ -188,8 +191,8 @@ class SqliteStore:
     def _settle(self, key: TurnKey, outcome: Outcome) -> None:
         sql = "UPDATE turns SET outcome = ? WHERE key = ? AND outcome IS NULL"
         self._write(sql, (outcome.value, str(key)))
-        if outcome is Outcome.DECLINED:
-            self._askers.remove_who_asked(key)
+        if outcome in (Outcome.DECLINED, Outcome.IGNORED):
+            self._askers.remove_who_asked(key, only_if_first=outcome is Outcome.IGNORED)
 
     def _begin_to_remember(self) -> float:
         """When the file was made, or first used by a version that knows askers."""

@@ -47,12 +47,13 @@ class Askers:
         )
         return dict(rows.fetchall())
 
-    def remove_who_asked(self, key: TurnKey) -> None:
-        """Whoever asked the question has not asked in its thread."""
+    def remove_who_asked(self, key: TurnKey, *, only_if_first: bool) -> None:
+        """Whoever asked the question has not asked in its thread; or not with that question."""
         self._file.db.execute(
             "DELETE FROM askers WHERE (team, channel, thread_ts, user) ="
-            " (SELECT team, channel, coalesce(thread_ts, ts), user FROM turns WHERE key = ?)",
-            (str(key),),
+            " (SELECT team, channel, coalesce(thread_ts, ts), user FROM turns WHERE key = ?)"
+            " AND (first_ts = ? OR NOT ?)",
+            (str(key), key.ts, only_if_first),
         )
 
     def prune(self, now: float) -> None:
