@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import zlib
 
 import aiohttp
 import pytest
@@ -79,6 +80,40 @@ async def test_a_rejected_request_is_not_logged(
     body = b'{"type":"event_callback","event":{"text":"very private"}}'
     await post(bot, body, headers(body, secret="wrong"))
     assert "very private" not in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "nonsense"])
+async def test_a_body_that_says_it_is_compressed_is_never_unpacked(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    """Slack sends none; what is unpacked before its signature is checked may be a bomb."""
+    bomb = zlib.compress(b"0" * 50_000_000)
+    for body in (b"garbage", bomb):
+        unsigned = {"Content-Encoding": encoding}
+        assert await post(bot, body, unsigned) == 401
+        assert await post(bot, body, headers(body) | unsigned) in (400, 401)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"Content-Length: 10\r\n\r\nabc", id="half a body"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n4\r\nab", id="half a chunk"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", id="no chunk at all"),
+    ],
+)
+async def test_a_request_that_breaks_off_is_no_error_of_ours(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bot.port)
+    writer.write(b"POST /slack/events HTTP/1.1\r\nHost: bot\r\n" + sent)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert await get(bot, "/healthz") == (200, {"ok": True})
+    assert "Traceback" not in caplog.text
 
 
 async def test_slacks_url_verification_is_answered(world: World, bot: Server) -> None:
