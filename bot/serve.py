@@ -19,6 +19,7 @@ from bot.app import Bot, build
 from bot.config import Settings
 from bot.errors import BotError
 from bot.listeners import is_echo
+from bot.listeners.envelope import is_well_formed
 from bot.sockets import Sockets
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Server:
             self._bot.bolt,
             app_token=self._settings.slack_app_token or "",
             api_url=self._settings.slack_api_url,
-            is_echo=self._is_echo,
+            is_nothing=lambda payload: not is_well_formed(payload) or self._is_echo(payload),
         )
         await self._sockets.start()
 
@@ -151,7 +152,7 @@ class Server:
             return web.Response(status=401, text="invalid signature")
         try:
             bolt_request = await to_bolt_request(request)
-            well_formed = _is_well_formed(bolt_request.body)
+            well_formed = is_well_formed(bolt_request.body)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             well_formed = False
         if not well_formed:
@@ -216,12 +217,6 @@ class Server:
 
     async def _socket_is_open(self) -> bool:
         return self._sockets is None or self._sockets.is_open()
-
-
-def _is_well_formed(body: Any) -> bool:
-    if not isinstance(body, dict) or not body:
-        return False
-    return body.get("type") != "event_callback" or isinstance(body.get("event"), dict)
 
 
 async def _within(check: Awaitable[bool]) -> bool:

@@ -46,7 +46,15 @@ async def get(bot: Server, path: str) -> tuple[int, dict[str, object]]:
         return response.status, await response.json()
 
 
-EVENT = json.dumps({"type": "event_callback", "event": {"type": "team_join"}}).encode()
+def event(**fields: object) -> bytes:
+    return json.dumps({"type": "event_callback", "event": fields}).encode()
+
+
+def actions(found: object) -> bytes:
+    return json.dumps({"type": "block_actions", "actions": found}).encode()
+
+
+EVENT = event(type="team_join")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +73,13 @@ EVENT = json.dumps({"type": "event_callback", "event": {"type": "team_join"}}).e
         pytest.param(b"\xff\xfe", {}, 401, id="bytes that are no text"),
         pytest.param(b"", {}, 400, id="nothing"),
         pytest.param(b'{"type":"event_callback"}', {}, 400, id="an envelope without event"),
+        pytest.param(event(type=5), {}, 400, id="an event whose type is no text"),
+        pytest.param(event(type="message", subtype=[]), {}, 400, id="a subtype that is no text"),
+        pytest.param(actions({}), {}, 400, id="actions that are no list"),
+        pytest.param(actions([]), {}, 400, id="an empty list of actions"),
+        pytest.param(actions(["retry"]), {}, 400, id="an action that is no object"),
+        pytest.param(actions([{"type": "button"}]), {}, 400, id="an action without an id"),
+        pytest.param(actions([{"action_id": 5}]), {}, 400, id="an action's id that is no text"),
         pytest.param(b"[" * 100_000 + b"]" * 100_000, {}, 400, id="JSON without a bottom"),
     ],
 )

@@ -201,6 +201,16 @@ async def test_our_own_edits_are_acknowledged_without_bolt(
     assert len(world.slack.deliveries) > 1
 
 
+async def test_a_malformed_payload_is_acknowledged_and_left_alone(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would come again as it is."""
+    for event in ({"type": 5}, {"type": "message", "subtype": {}}):
+        delivery = await world.slack.deliver({"type": "event_callback", "event": event})
+        assert delivery.status == 200
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_wrong_app_token_is_reported_at_start(world: World) -> None:
     world.env["SLACK_APP_TOKEN"] = "xapp-wrong"
     with pytest.raises(AuthFailed):
@@ -287,7 +297,7 @@ async def unconnected(app_token: str = "xapp-emulator") -> AsyncIterator[Line]:
             bolt,
             app_token=app_token,
             api_url=slack.api_url,
-            is_echo=lambda body: body["event"]["text"] == "an echo",
+            is_nothing=lambda body: body["event"]["text"] == "an echo",
         )
         stack.push_async_callback(sockets.close)
         made = Line(slack, sockets, slack.add_channel("general", members=[user]), user)

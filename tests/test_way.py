@@ -187,6 +187,9 @@ async def test_other_bots_and_our_own_echoes_are_not_answered(world: World, bot:
     assert world.claude.requests == []
 
 
+CHANGED = {"ts": "1.1", "text": "hi", "edited": {"ts": "1.2"}, "subtype": []}
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -194,6 +197,16 @@ async def test_other_bots_and_our_own_echoes_are_not_answered(world: World, bot:
         pytest.param({"user": "USLACK", "channel_type": "im"}, id="Slack itself"),
         pytest.param({"thread_ts": ["1"], "channel_type": "im"}, id="a thread that is no text"),
         pytest.param({"user": None, "channel_type": "im"}, id="nobody"),
+        pytest.param({"user": "U\ud83d", "channel_type": "im"}, id="half a sign in an id"),
+        pytest.param({"channel": "D0:1", "channel_type": "im"}, id="an id that is none"),
+        pytest.param({"ts": "9" * 400, "channel_type": "im"}, id="a time without an end"),
+        pytest.param({"ts": "1700000000.\ud83d", "channel_type": "im"}, id="half a sign in a ts"),
+        pytest.param({"thread_ts": "9" * 20 + ".1", "channel_type": "im"}, id="a far thread"),
+        pytest.param(
+            {"channel_type": ["im"], "text": "hi", "thread_ts": "1.1"},
+            id="a kind of channel that is no text",
+        ),
+        pytest.param({"subtype": "message_changed", "message": CHANGED}, id="a change of no kind"),
         pytest.param({"subtype": "channel_join", "text": "<@U0BOT> joined"}, id="a join"),
     ],
 )
@@ -213,6 +226,11 @@ async def test_what_asks_nothing_is_taken_and_left_alone(
     [
         pytest.param({"enterprise_id": "E1"}, id="the envelope's"),
         pytest.param({"authorizations": [{"enterprise_id": "E1"}]}, id="the authorization's"),
+        pytest.param({"enterprise_id": "E1", "context_enterprise_id": ["E1"]}, id="beside a list"),
+        pytest.param(
+            {"enterprise_id": {}, "authorizations": [{"enterprise_id": "E1", "team_id": {}}]},
+            id="beside objects",
+        ),
     ],
 )
 async def test_members_of_the_same_organisation_are_no_strangers(

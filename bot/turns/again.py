@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from bot.blocks import Button
-from bot.turn import Question
+from bot.turn import Question, is_id, is_ts
 
 Action = Literal["retry", "continue"]
 """Answer again, in the same messages; or go on below, where Claude had to stop."""
@@ -56,7 +56,7 @@ def pressed(action: str, value: str, channel: str, thread_ts: str | None) -> Que
         known = read["v"] == VERSION and action in LABELS and asked_in == channel
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not (known and type(run) is int and 0 < run <= RUNS and isinstance(user, str)):
+    if not (known and type(run) is int and 0 < run <= RUNS and is_ts(ts) and is_id(user)):
         return None
     return Question(
         team=team,
