@@ -9,8 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from dotenv import dotenv_values
-
+from bot import environment
 from bot.playground.claude import Reply
 from bot.playground.claude.canned import LONG_TOKENS_PER_SECOND, long_answer
 from bot.playground.exchange import Exchange
@@ -245,7 +244,7 @@ async def _in_world(
 ) -> int:
     """Set the world up, act in it, take it down again, also after Ctrl-C and SIGTERM."""
     screen = screen_for()
-    environ = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ
+    environ = environment.read()
     if live and not environ.get("ANTHROPIC_API_KEY"):
         screen.note("--live asks the real Claude: set ANTHROPIC_API_KEY first.")
         return NO_KEY
