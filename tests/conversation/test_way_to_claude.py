@@ -323,3 +323,15 @@ async def test_without_its_scope_the_name_of_the_channel_is_left_out(world: Worl
             await world.idle()
     assert "asked by ada in a channel on" in world.claude.requests[-1].last_user_text
     assert world.slack.count("conversations.info") == 1
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_a_group_of_people_has_no_name_and_no_scope_is_missed_for_it(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    group = world.slack.add_channel("mpdm", kind="mpim", members=[world.ada, world.bob])
+    await world.ask("hello", channel=group)
+    await world.idle()
+    assert "asked by ada in a channel on" in world.claude.requests[-1].last_user_text
+    assert "name_unknown" not in caplog.text
