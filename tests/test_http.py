@@ -149,6 +149,11 @@ async def test_a_revoked_token_is_not_ready(
     assert await get(bot, "/readyz") == (503, {"ok": False, "missing": ["slack"]})
 
 
+async def test_a_bot_that_is_stopping_is_not_ready_and_says_so(world: World, bot: Server) -> None:
+    await bot.drain(0.0)
+    assert await get(bot, "/readyz") == (503, {"ok": False, "missing": ["draining"]})
+
+
 async def test_a_store_that_does_not_answer_becomes_503_and_slack_delivers_again(
     world: World, bot: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

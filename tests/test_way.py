@@ -187,6 +187,13 @@ async def test_other_bots_and_our_own_echoes_are_not_answered(world: World, bot:
     assert world.claude.requests == []
 
 
+@pytest.mark.parametrize("subtype", ["me_message", "thread_broadcast"])
+async def test_a_person_may_ask_in_other_ways(world: World, bot: Server, subtype: str) -> None:
+    await world.slack.say(world.ada, world.dm, "wonders why", subtype=subtype)
+    await world.idle()
+    assert len(world.claude.requests) == 1
+
+
 CHANGED = {"ts": "1.1", "text": "hi", "edited": {"ts": "1.2"}, "subtype": []}
 
 
