@@ -342,6 +342,7 @@ async def test_the_results_can_be_read_on_a_narrow_terminal(width: int) -> None:
 def test_a_page_that_is_pasted_is_quoted_in_part() -> None:
     assert len(short_answer("x" * 100_000)) < 1_500
     assert "x" * 300 + " …" in short_answer("x" * 100_000)
+    assert "> one\n>\n> two\n" in short_answer("one\n\ntwo")  # blanks at an end do not arrive
 
 
 @pytest.mark.timeout(90)

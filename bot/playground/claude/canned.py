@@ -40,7 +40,7 @@ def short_answer(question: str) -> str:
     """About 700 characters with a quote, a list, some code."""
     words = [line for line in question.strip().splitlines() if not line.startswith(NOTE)][-3:]
     words = [_quotable(SPEAKER.sub("", line)) for line in words]
-    quoted = "\n".join(f"> {line}" for line in words) or "> …"
+    quoted = "\n".join(f"> {line}".rstrip() for line in words) or "> …"
     return f"""You asked:
 
 {quoted}
