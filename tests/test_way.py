@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.conversation import UNREAD_THREAD
+from bot.listeners.question import UNKNOWN_TEAM, foreign_team
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
@@ -261,6 +262,20 @@ async def test_members_of_the_same_organisation_are_no_strangers(
     )
     await world.claude.wait_for(lambda: world.claude.requests)
     await bot.idle()
+
+
+@pytest.mark.parametrize(
+    ("team", "foreign"),
+    [
+        pytest.param(None, None, id="none named"),
+        pytest.param("E1", None, id="the bot's own organisation"),
+        pytest.param("T0OTHER", "T0OTHER", id="another team"),
+        pytest.param("\ud83d", UNKNOWN_TEAM, id="half a sign"),
+        pytest.param(["E1"], UNKNOWN_TEAM, id="a list"),
+    ],
+)
+def test_a_team_that_cannot_be_read_is_foreign(team: object, foreign: str | None) -> None:
+    assert foreign_team(team, {"enterprise_id": "E1"}) == foreign
 
 
 async def test_people_of_other_organisations_are_told_no_privately(

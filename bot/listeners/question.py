@@ -12,6 +12,7 @@ from bot.files import files_of
 from bot.turn import Question, Surface, is_id, is_ts
 
 SLACK_ITSELF: Final = frozenset({"USLACKBOT", "USLACK"})
+UNKNOWN_TEAM: Final = "unknown"
 
 
 def from_event(
@@ -56,9 +57,12 @@ def _foreign_team(event: Mapping[str, Any], body: Mapping[str, Any]) -> str | No
 
 
 def foreign_team(team: object, body: Mapping[str, Any]) -> str | None:
-    """`team` if it is neither the one that the bot is installed in nor its organisation."""
+    """`team` if it is neither the one that the bot is installed in nor its organisation; what is no
+    id counts as a team that nobody knows."""
     authorizations = body.get("authorizations")
     first = authorizations[0] if isinstance(authorizations, list) and authorizations else {}
     own = [body.get("enterprise_id"), body.get("context_enterprise_id")]
     own += [first.get("enterprise_id"), first.get("team_id")] if isinstance(first, dict) else []
-    return None if team is None or team in own else str(team)
+    if team is None or team in own:
+        return None
+    return team if is_id(team) else UNKNOWN_TEAM
