@@ -2,7 +2,11 @@
 
 import sys
 
-from bot.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        from bot.cli import main
+
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:  # while it was still being loaded
+        code = 130
+    sys.exit(code)

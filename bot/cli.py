@@ -9,27 +9,31 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dotenv import dotenv_values
-
-from bot import __version__, channels, config, logs
+from bot import __version__, channels, config, environment, logs
 from bot.errors import AuthFailed, ConfigError, SlackError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 WRONG_CONFIGURATION = 2
 CANNOT_START = 1
+INTERRUPTED = 130  # as a shell reports Ctrl-C
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; the exit code."""
     chosen = _parser().parse_args(arguments)
-    match chosen.command:
-        case "demo":
-            return _playground("demo", chosen)
-        case "playground":
-            return _playground("ask" if chosen.ask else "playground", chosen)
-        case _:
-            return _run()
+    try:
+        match chosen.command:
+            case "demo":
+                return _playground("demo", chosen)
+            case "playground":
+                return _playground("playground" if chosen.ask is None else "ask", chosen)
+            case _:
+                return _run()
+    except ConfigError as error:
+        return _wrong(error)
+    except KeyboardInterrupt:  # before anything has begun that would have to be closed
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="run the bot (also without a command)")
     demo = commands.add_parser("demo", help="watch the real bot answer, without keys or workspace")
     playground = commands.add_parser("playground", help="the demo's servers, left running")
-    playground.add_argument("--ask", metavar="QUESTION", help="ask one question and leave")
+    playground.add_argument(
+        "--ask", metavar="QUESTION", type=_question, help="ask one question and leave"
+    )
     for command in (demo, playground):
         command.add_argument(
             "--live", action="store_true", help="with the real Claude (needs ANTHROPIC_API_KEY)"
@@ -55,26 +61,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def environment() -> dict[str, str]:
-    """The environment, and `.env` of the working directory for what is not set there."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return {**from_file, **os.environ}
+def _question(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the question is empty")
+    return text
 
 
 def _run() -> int:
     try:
-        settings = config.read(environment(), channels.problems)
-    except ConfigError as error:
-        return _wrong(error)
+        settings = config.read(environment.read(), channels.problems)
+    except ModuleNotFoundError as error:
+        return _not_installed(error)
     logs.setup(level=settings.log_level, as_json=settings.log_format == "json")
     if settings.redis_url is None and not _is_first(os.environ.get("DYNO", "")):
         logs.warning(log, "several_processes_need_redis", dyno=os.environ["DYNO"])
-    from bot.serve import serve  # loads the SDKs, which takes seconds: not for a wrong setting
-
+    try:
+        from bot.serve import serve  # loads the SDKs, which takes seconds: not for a wrong setting
+    except ModuleNotFoundError as error:
+        return _not_installed(error)
     try:
         asyncio.run(serve(settings))
-    except ConfigError as error:  # a file was changed in this moment
-        return _wrong(error)
     except AuthFailed as error:
         return _cannot_start(
             f"Slack does not accept the token ({error.code}, {error.method}). Take a new one from "
@@ -110,6 +116,12 @@ def _cannot_start(why: str) -> int:
     return CANNOT_START
 
 
+def _not_installed(error: ModuleNotFoundError) -> int:
+    return _cannot_start(
+        f"it needs {error.name}; `make run` installs it, or: pip install -r requirements.txt."
+    )
+
+
 def _playground(kind: str, chosen: argparse.Namespace) -> int:
     try:
         from bot.playground import demo
@@ -119,13 +131,10 @@ def _playground(kind: str, chosen: argparse.Namespace) -> int:
             "pip install 'claude-in-slack[playground]'."
         )
     live, delivery = chosen.live, chosen.delivery
-    try:
-        match kind:
-            case "demo":
-                return asyncio.run(demo.demo(live=live, delivery=delivery))
-            case "ask":
-                return asyncio.run(demo.ask(chosen.ask, live=live, delivery=delivery))
-            case _:
-                return asyncio.run(demo.playground(live=live, delivery=delivery))
-    except KeyboardInterrupt:
-        return 130
+    match kind:
+        case "demo":
+            return asyncio.run(demo.demo(live=live, delivery=delivery))
+        case "ask":
+            return asyncio.run(demo.ask(chosen.ask, live=live, delivery=delivery))
+        case _:
+            return asyncio.run(demo.playground(live=live, delivery=delivery))

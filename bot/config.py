@@ -1,8 +1,9 @@
-"""Settings, read once from the environment (and `.env`), frozen; every problem reported at once."""
+"""Settings, read once from what is set, frozen; every problem reported at once."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar, cast
@@ -99,12 +100,21 @@ class _Reader:
         return None if value.lower() in ("off", "none") else value
 
     def token(self, name: str, prefix: str, *, required: bool = True) -> str | None:
+        value = self.secret(name, required=required)
+        if value is not None and not value.startswith(prefix):
+            self.problems.append(f"{name} must start with {prefix}")
+        return value
+
+    def secret(self, name: str, *, required: bool = True) -> str | None:
+        """What goes into a header, which takes no blanks or line breaks inside."""
         value = self.optional(name)
         if value is None:
             if required:
                 self.problems.append(f"{name} is not set")
-        elif not value.startswith(prefix):
-            self.problems.append(f"{name} must start with {prefix}")
+        elif not all("!" <= sign <= "~" for sign in value):
+            self.problems.append(
+                f"{name} has white space or other signs inside that do not belong there"
+            )
         return value
 
     def url(self, name: str, default: str | None) -> str | None:
@@ -151,8 +161,11 @@ class _Reader:
         return self.choice(name, "false", ("true", "false")) == "true"
 
     def ids(self, name: str, prefixes: str) -> frozenset[str]:
-        values = frozenset((self.optional(name) or "").replace(",", " ").split())
-        if any(value[0] not in prefixes for value in values):
+        """None is everybody: only for a setting that is empty."""
+        given = self.optional(name)
+        values = frozenset((given or "").replace(",", " ").split())
+        is_id = re.compile(f"[{prefixes}][A-Za-z0-9]+").fullmatch
+        if (given and not values) or not all(map(is_id, values)):
             kind = " or ".join(f"{prefix}…" for prefix in prefixes)
             self.problems.append(f"{name} must be Slack ids ({kind}), separated by commas")
         return values
@@ -173,14 +186,12 @@ def read(env: Mapping[str, str], check: Callable[[Settings], list[str]] = lambda
     reader = _Reader(env)
     bot_token = reader.token("SLACK_BOT_TOKEN", "xoxb-")
     app_token = reader.token("SLACK_APP_TOKEN", "xapp-", required=False)
-    signing_secret = reader.optional("SLACK_SIGNING_SECRET")
+    signing_secret = reader.secret("SLACK_SIGNING_SECRET", required=False)
     if app_token is None and signing_secret is None:
         reader.problems.append(
             "neither SLACK_SIGNING_SECRET (HTTP mode) nor SLACK_APP_TOKEN (Socket Mode) is set"
         )
-    api_key = reader.optional("ANTHROPIC_API_KEY")
-    if api_key is None:
-        reader.problems.append("ANTHROPIC_API_KEY is not set")
+    api_key = reader.secret("ANTHROPIC_API_KEY")
     system_prompt = reader.optional("SYSTEM_PROMPT")
     system_prompt_file = reader.optional("SYSTEM_PROMPT_FILE")
     if system_prompt and system_prompt_file:
@@ -216,7 +227,7 @@ def read(env: Mapping[str, str], check: Callable[[Settings], list[str]] = lambda
         total_timeout_s=reader.number("TOTAL_TIMEOUT_S", 600.0, float, 0.1, 3_600),
         shutdown_grace_s=reader.number("SHUTDOWN_GRACE_S", 25.0, float, 0, 600),
         allowed_users=reader.ids("ALLOWED_USERS", "UW"),
-        allowed_channels=reader.ids("ALLOWED_CHANNELS", "CGD"),
+        allowed_channels=reader.ids("ALLOWED_CHANNELS", "CG"),
         allow_external_users=reader.flag("ALLOW_EXTERNAL_USERS"),
         log_level=reader.choice("LOG_LEVEL", "INFO", LEVELS),
         log_format=cast(

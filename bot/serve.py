@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_sdk.signature import SignatureVerifier
 
@@ -18,6 +19,7 @@ from bot.app import Bot, build
 from bot.config import Settings
 from bot.errors import BotError
 from bot.listeners import is_echo
+from bot.listeners.envelope import is_well_formed
 from bot.sockets import Sockets
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,11 @@ BODY_BYTES: Final = 4 * 1024 * 1024
 HEALTH_TIMEOUT_S: Final = 2.0
 AUTH_CHECK_EVERY_S: Final = 60.0
 HTTP_SHUTDOWN_S: Final = 2.0
+THEIR_FAULTS: Final = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
+"""A request that is no HTTP, or breaks off: aiohttp would log each with its traceback."""
+
+http_log = logging.getLogger("bot.serve.http")
+http_log.addFilter(lambda line: not (line.exc_info and isinstance(line.exc_info[1], THEIR_FAULTS)))
 
 
 async def serve(settings: Settings) -> None:
@@ -113,7 +120,12 @@ class Server:
         if not self._settings.socket_mode:
             web_app.router.add_post(EVENTS_PATH, self._slack_events)
         self._runner = web.AppRunner(
-            web_app, access_log=None, handle_signals=False, shutdown_timeout=HTTP_SHUTDOWN_S
+            web_app,
+            access_log=None,
+            logger=http_log,
+            handle_signals=False,
+            shutdown_timeout=HTTP_SHUTDOWN_S,
+            auto_decompress=False,  # it would be done before the signature is checked
         )
         await self._runner.setup()
         await web.TCPSite(self._runner, "0.0.0.0", port).start()
@@ -125,19 +137,22 @@ class Server:
             self._bot.bolt,
             app_token=self._settings.slack_app_token or "",
             api_url=self._settings.slack_api_url,
-            is_echo=self._is_echo,
+            is_nothing=lambda payload: not is_well_formed(payload) or self._is_echo(payload),
         )
         await self._sockets.start()
 
     async def _slack_events(self, request: web.Request) -> web.StreamResponse:
         """Verify, then hand over to Bolt, whose own checks answer 500 to a timestamp that is not
         a number, to a signature that is not ASCII and to a malformed body."""
-        raw = await request.read()
+        try:
+            raw = await request.read()
+        except THEIR_FAULTS:
+            return web.Response(status=400, text="incomplete body")
         if not self._signed(request, raw):
             return web.Response(status=401, text="invalid signature")
         try:
             bolt_request = await to_bolt_request(request)
-            well_formed = _is_well_formed(bolt_request.body)
+            well_formed = is_well_formed(bolt_request.body)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
             well_formed = False
         if not well_formed:
@@ -202,12 +217,6 @@ class Server:
 
     async def _socket_is_open(self) -> bool:
         return self._sockets is None or self._sockets.is_open()
-
-
-def _is_well_formed(body: Any) -> bool:
-    if not isinstance(body, dict) or not body:
-        return False
-    return body.get("type") != "event_callback" or isinstance(body.get("event"), dict)
 
 
 async def _within(check: Awaitable[bool]) -> bool:

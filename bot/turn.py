@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 Surface = Literal["channel", "direct"]
+
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+_TS = re.compile(r"[0-9]{1,11}\.[0-9]{1,9}")
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether `value` looks like an id of Slack's: of a team, a channel, a person."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def is_ts(value: object) -> TypeGuard[str]:
+    """Whether `value` looks like the `ts` of a message, which is a time as well."""
+    return isinstance(value, str) and _TS.fullmatch(value) is not None
 
 
 def mentions(text: str, user: str) -> bool:

@@ -421,6 +421,25 @@ async def test_a_retry_of_a_deleted_question_takes_the_reply_away(
     await world.until(lambda: not world.replies(channel=world.dm))
 
 
+@pytest.mark.parametrize(
+    ("changed", "is_ours"),
+    [
+        pytest.param({}, True, id="the value as it was written"),
+        pytest.param({"run": again.RUNS - 1}, True, id="the last run"),
+        pytest.param({"run": again.RUNS}, False, id="a run too many"),
+        pytest.param({"run": -1}, False, id="a run before the first"),
+        pytest.param({"key": "T1:C2:1.1"}, False, id="a question of another channel"),
+        pytest.param({"key": "T1:C1:99e9"}, False, id="no time of a message"),
+        pytest.param({"asker": "U\ud83d"}, False, id="half a sign in an id"),
+    ],
+)
+def test_a_button_counts_only_for_a_run_of_a_question_of_its_channel(
+    changed: dict[str, object], is_ours: bool
+) -> None:
+    value = {"v": 1, "key": "T1:C1:1.1", "run": 0, "asker": "U1"} | changed
+    assert (again.pressed("retry", json.dumps(value), "C1", None) is not None) is is_ours
+
+
 @given(
     st.text(),
     st.text()

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+import zlib
 
 import aiohttp
 import pytest
@@ -45,7 +46,15 @@ async def get(bot: Server, path: str) -> tuple[int, dict[str, object]]:
         return response.status, await response.json()
 
 
-EVENT = json.dumps({"type": "event_callback", "event": {"type": "team_join"}}).encode()
+def event(**fields: object) -> bytes:
+    return json.dumps({"type": "event_callback", "event": fields}).encode()
+
+
+def actions(found: object) -> bytes:
+    return json.dumps({"type": "block_actions", "actions": found}).encode()
+
+
+EVENT = event(type="team_join")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +73,13 @@ EVENT = json.dumps({"type": "event_callback", "event": {"type": "team_join"}}).e
         pytest.param(b"\xff\xfe", {}, 401, id="bytes that are no text"),
         pytest.param(b"", {}, 400, id="nothing"),
         pytest.param(b'{"type":"event_callback"}', {}, 400, id="an envelope without event"),
+        pytest.param(event(type=5), {}, 400, id="an event whose type is no text"),
+        pytest.param(event(type="message", subtype=[]), {}, 400, id="a subtype that is no text"),
+        pytest.param(actions({}), {}, 400, id="actions that are no list"),
+        pytest.param(actions([]), {}, 400, id="an empty list of actions"),
+        pytest.param(actions(["retry"]), {}, 400, id="an action that is no object"),
+        pytest.param(actions([{"type": "button"}]), {}, 400, id="an action without an id"),
+        pytest.param(actions([{"action_id": 5}]), {}, 400, id="an action's id that is no text"),
         pytest.param(b"[" * 100_000 + b"]" * 100_000, {}, 400, id="JSON without a bottom"),
     ],
 )
@@ -79,6 +95,40 @@ async def test_a_rejected_request_is_not_logged(
     body = b'{"type":"event_callback","event":{"text":"very private"}}'
     await post(bot, body, headers(body, secret="wrong"))
     assert "very private" not in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "nonsense"])
+async def test_a_body_that_says_it_is_compressed_is_never_unpacked(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    """Slack sends none; what is unpacked before its signature is checked may be a bomb."""
+    bomb = zlib.compress(b"0" * 50_000_000)
+    for body in (b"garbage", bomb):
+        unsigned = {"Content-Encoding": encoding}
+        assert await post(bot, body, unsigned) == 401
+        assert await post(bot, body, headers(body) | unsigned) in (400, 401)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"Content-Length: 10\r\n\r\nabc", id="half a body"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\n4\r\nab", id="half a chunk"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n", id="no chunk at all"),
+    ],
+)
+async def test_a_request_that_breaks_off_is_no_error_of_ours(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", bot.port)
+    writer.write(b"POST /slack/events HTTP/1.1\r\nHost: bot\r\n" + sent)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert await get(bot, "/healthz") == (200, {"ok": True})
+    assert "Traceback" not in caplog.text
 
 
 async def test_slacks_url_verification_is_answered(world: World, bot: Server) -> None:
@@ -97,6 +147,11 @@ async def test_a_revoked_token_is_not_ready(
     monkeypatch.setattr("bot.serve.AUTH_CHECK_EVERY_S", 0.0)
     world.slack.revoke_token()
     assert await get(bot, "/readyz") == (503, {"ok": False, "missing": ["slack"]})
+
+
+async def test_a_bot_that_is_stopping_is_not_ready_and_says_so(world: World, bot: Server) -> None:
+    await bot.drain(0.0)
+    assert await get(bot, "/readyz") == (503, {"ok": False, "missing": ["draining"]})
 
 
 async def test_a_store_that_does_not_answer_becomes_503_and_slack_delivers_again(

@@ -493,6 +493,16 @@ async def test_an_operator_is_told_what_to_look_at(
     assert "secret" not in said
 
 
+async def test_a_start_that_waits_for_redis_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(link_module, "OPEN_S", 0.05)
+    monkeypatch.setattr(link_module, "OPEN_AGAIN_S", 0.01)
+    await refusal("redis://:secret@127.0.0.1:1/0")
+    (told,) = [record for record in caplog.records if record.message == "redis_unreachable"]
+    assert "secret" not in str(vars(told)) and vars(told)["fields"]["waits_s"] == 0.05
+
+
 @pytest.mark.parametrize(
     "url",
     [

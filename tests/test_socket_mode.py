@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
+from bot import sockets as sockets_module
 from bot.errors import AuthFailed, StoreUnavailable
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, SlackEmulator
@@ -201,6 +203,16 @@ async def test_our_own_edits_are_acknowledged_without_bolt(
     assert len(world.slack.deliveries) > 1
 
 
+async def test_a_malformed_payload_is_acknowledged_and_left_alone(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would come again as it is."""
+    for event in ({"type": 5}, {"type": "message", "subtype": {}}):
+        delivery = await world.slack.deliver({"type": "event_callback", "event": event})
+        assert delivery.status == 200
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_wrong_app_token_is_reported_at_start(world: World) -> None:
     world.env["SLACK_APP_TOKEN"] = "xapp-wrong"
     with pytest.raises(AuthFailed):
@@ -287,7 +299,7 @@ async def unconnected(app_token: str = "xapp-emulator") -> AsyncIterator[Line]:
             bolt,
             app_token=app_token,
             api_url=slack.api_url,
-            is_echo=lambda body: body["event"]["text"] == "an echo",
+            is_nothing=lambda body: body["event"]["text"] == "an echo",
         )
         stack.push_async_callback(sockets.close)
         made = Line(slack, sockets, slack.add_channel("general", members=[user]), user)
@@ -424,17 +436,31 @@ async def test_an_address_that_is_refused_is_not_used_again(
 
 
 async def test_connections_that_end_at_once_are_opened_less_and_less_often(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+    quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bot.sockets.CONNECTIONS", 1)
     monkeypatch.setattr("bot.sockets.SHORT_LIFE_S", 30.0)
-    monkeypatch.setattr("bot.sockets.AGAIN_S", 0.1)
+    monkeypatch.setattr("bot.sockets.AGAIN_S", 0.05)
     monkeypatch.setattr("bot.sockets.AGAIN_MAX_S", 10.0)
-    ends = time.monotonic() + 0.5
-    while time.monotonic() < ends:
-        line.slack.drop_sockets()
-        await asyncio.sleep(0.01)
-    assert line.opens <= 12
-    await line.until(lambda: line.slack.open_sockets == 2)
+    monkeypatch.setattr("bot.sockets._jittered", lambda seconds: seconds)
+    async with unconnected() as line:
+        await line.sockets.start()
+        async with asyncio.timeout(10):
+            while line.opens < 6:
+                line.slack.drop_sockets()
+                await asyncio.sleep(0.01)
+        at = [call.at for call in line.slack.calls if call.method == OPEN]
+        gaps = [later - earlier for earlier, later in pairwise(at)]
+        assert all(gap > least for gap, least in zip(gaps, (0, 0.05, 0.1, 0.2, 0.4), strict=True))
+        await line.until(lambda: line.slack.open_sockets == 1)
+
+
+@pytest.mark.parametrize(("tries", "seconds"), [(0, 0.5), (1, 1.0), (5, 16.0), (6, 30.0)])
+def test_tries_are_at_most_half_a_minute_apart(
+    monkeypatch: pytest.MonkeyPatch, tries: int, seconds: float
+) -> None:
+    monkeypatch.setattr("bot.sockets._jittered", lambda seconds: seconds)
+    assert sockets_module._backoff_s(tries) == seconds
 
 
 async def test_ten_connections_are_enough(quick: None, caplog: pytest.LogCaptureFixture) -> None:

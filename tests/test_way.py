@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.conversation import UNREAD_THREAD
+from bot.listeners.question import UNKNOWN_TEAM, foreign_team
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
@@ -187,6 +188,16 @@ async def test_other_bots_and_our_own_echoes_are_not_answered(world: World, bot:
     assert world.claude.requests == []
 
 
+@pytest.mark.parametrize("subtype", ["me_message", "thread_broadcast"])
+async def test_a_person_may_ask_in_other_ways(world: World, bot: Server, subtype: str) -> None:
+    await world.slack.say(world.ada, world.dm, "wonders why", subtype=subtype)
+    await world.idle()
+    assert len(world.claude.requests) == 1
+
+
+CHANGED = {"ts": "1.1", "text": "hi", "edited": {"ts": "1.2"}, "subtype": []}
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -194,6 +205,16 @@ async def test_other_bots_and_our_own_echoes_are_not_answered(world: World, bot:
         pytest.param({"user": "USLACK", "channel_type": "im"}, id="Slack itself"),
         pytest.param({"thread_ts": ["1"], "channel_type": "im"}, id="a thread that is no text"),
         pytest.param({"user": None, "channel_type": "im"}, id="nobody"),
+        pytest.param({"user": "U\ud83d", "channel_type": "im"}, id="half a sign in an id"),
+        pytest.param({"channel": "D0:1", "channel_type": "im"}, id="an id that is none"),
+        pytest.param({"ts": "9" * 400, "channel_type": "im"}, id="a time without an end"),
+        pytest.param({"ts": "1700000000.\ud83d", "channel_type": "im"}, id="half a sign in a ts"),
+        pytest.param({"thread_ts": "9" * 20 + ".1", "channel_type": "im"}, id="a far thread"),
+        pytest.param(
+            {"channel_type": ["im"], "text": "hi", "thread_ts": "1.1"},
+            id="a kind of channel that is no text",
+        ),
+        pytest.param({"subtype": "message_changed", "message": CHANGED}, id="a change of no kind"),
         pytest.param({"subtype": "channel_join", "text": "<@U0BOT> joined"}, id="a join"),
     ],
 )
@@ -213,6 +234,11 @@ async def test_what_asks_nothing_is_taken_and_left_alone(
     [
         pytest.param({"enterprise_id": "E1"}, id="the envelope's"),
         pytest.param({"authorizations": [{"enterprise_id": "E1"}]}, id="the authorization's"),
+        pytest.param({"enterprise_id": "E1", "context_enterprise_id": ["E1"]}, id="beside a list"),
+        pytest.param(
+            {"enterprise_id": {}, "authorizations": [{"enterprise_id": "E1", "team_id": {}}]},
+            id="beside objects",
+        ),
     ],
 )
 async def test_members_of_the_same_organisation_are_no_strangers(
@@ -236,6 +262,20 @@ async def test_members_of_the_same_organisation_are_no_strangers(
     )
     await world.claude.wait_for(lambda: world.claude.requests)
     await bot.idle()
+
+
+@pytest.mark.parametrize(
+    ("team", "foreign"),
+    [
+        pytest.param(None, None, id="none named"),
+        pytest.param("E1", None, id="the bot's own organisation"),
+        pytest.param("T0OTHER", "T0OTHER", id="another team"),
+        pytest.param("\ud83d", UNKNOWN_TEAM, id="half a sign"),
+        pytest.param(["E1"], UNKNOWN_TEAM, id="a list"),
+    ],
+)
+def test_a_team_that_cannot_be_read_is_foreign(team: object, foreign: str | None) -> None:
+    assert foreign_team(team, {"enterprise_id": "E1"}) == foreign
 
 
 async def test_people_of_other_organisations_are_told_no_privately(

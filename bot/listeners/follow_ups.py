@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from bot import markdown
 
-CHANNELS: Final = frozenset({"channel", "group", "mpim"})
-SAYING: Final = frozenset({None, "file_share"})
+CHANNELS: Final = ("channel", "group", "mpim")
+SAYING: Final = (None, "file_share")
 """Not "thread_broadcast", which speaks to the channel, nor "me_message"."""
 
 _SOMEBODY = re.compile(r"<(?:@[UW]|!subteam\^|!(?:here|channel|everyone)\b)")

@@ -16,7 +16,7 @@ from bot.listeners.stop_word import says_stop
 from bot.turn import Surface, mentions
 from bot.turns import Turns
 
-ASKING: Final = frozenset({None, "file_share", "thread_broadcast", "me_message"})
+ASKING: Final = (None, "file_share", "thread_broadcast", "me_message")
 """Subtypes with which a person says something; a message with files has one of its own."""
 
 

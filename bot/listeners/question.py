@@ -9,9 +9,10 @@ from slack_bolt.async_app import AsyncBoltContext
 
 from bot.conversation import attachments_of, words_of
 from bot.files import files_of
-from bot.turn import Question, Surface
+from bot.turn import Question, Surface, is_id, is_ts
 
 SLACK_ITSELF: Final = frozenset({"USLACKBOT", "USLACK"})
+UNKNOWN_TEAM: Final = "unknown"
 
 
 def from_event(
@@ -24,17 +25,17 @@ def from_event(
     """
     channel, user, ts = event.get("channel"), event.get("user"), event.get("ts")
     thread_ts = event.get("thread_ts")
-    if not all(isinstance(value, str) and value for value in (channel, user, ts)):
+    if not (is_id(channel) and is_id(user) and is_ts(ts)) or user in SLACK_ITSELF:
         return None
-    if user in SLACK_ITSELF or not isinstance(thread_ts, str | None):
+    if thread_ts is not None and not is_ts(thread_ts):
         return None
     authorized = context.authorize_result
     tells_files = event.get("type") != "app_mention" or "files" in event
     return Question(
         team=str(authorized.team_id if authorized else context.team_id),
-        channel=str(channel),
-        user=str(user),
-        ts=str(ts),
+        channel=channel,
+        user=user,
+        ts=ts,
         surface=surface,
         thread_ts=thread_ts,
         user_team=_foreign_team(event, body),
@@ -55,10 +56,13 @@ def _foreign_team(event: Mapping[str, Any], body: Mapping[str, Any]) -> str | No
     return foreign_team(team, body)
 
 
-def foreign_team(team: str | None, body: Mapping[str, Any]) -> str | None:
-    """`team` if it is neither the one that the bot is installed in nor its organisation."""
+def foreign_team(team: object, body: Mapping[str, Any]) -> str | None:
+    """`team` if it is neither the one that the bot is installed in nor its organisation; what is no
+    id counts as a team that nobody knows."""
     authorizations = body.get("authorizations")
     first = authorizations[0] if isinstance(authorizations, list) and authorizations else {}
-    own = {body.get("enterprise_id"), body.get("context_enterprise_id")}
-    own |= {first.get("enterprise_id"), first.get("team_id")} if isinstance(first, dict) else set()
-    return None if team in own else team
+    own = [body.get("enterprise_id"), body.get("context_enterprise_id")]
+    own += [first.get("enterprise_id"), first.get("team_id")] if isinstance(first, dict) else []
+    if team is None or team in own:
+        return None
+    return team if is_id(team) else UNKNOWN_TEAM

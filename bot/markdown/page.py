@@ -23,6 +23,9 @@ _DEFINITION = re.compile(r"\[[^\]\[]+\]:")
 
 
 class Page:
+    """Claude's Markdown, read once, line by line, and written as Slack shows it: the whole text, or
+    of a growing one as much as stays."""
+
     def __init__(self, text: str, *, growing: bool, patient: bool = False) -> None:
         """With `patient`, a table that is shown as text is held back until all of it is there."""
         self._lines = text.split("\n")

@@ -9,8 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from dotenv import dotenv_values
-
+from bot import environment
 from bot.playground.claude import Reply
 from bot.playground.claude.canned import LONG_TOKENS_PER_SECOND, long_answer
 from bot.playground.exchange import Exchange
@@ -29,7 +28,10 @@ PROMPT = "\nyou> "
 HELP = """Type a question and press Enter: it mentions Claude in #general, the reply grows below.
   /thread …  go on in the thread of the last answer
   /dm …      write to Claude directly
-  /quit      stop (or Ctrl-C)"""
+  /quit      stop (or Ctrl-C)
+Lines that you paste at once are one question. One line takes 4,095 characters: the terminal drops
+the rest, so break a longer one."""
+PASTE_S = 0.05  # lines that come closer together were pasted
 
 METHODS = (
     ("chat.update", 50, "edits"),
@@ -109,7 +111,7 @@ goes on **in the same message**. Nobody has to repeat a question, and no message
     ),
     Scene(
         LONG,
-        "please explain all of it at length, with code: 25,000 characters.",
+        "please explain all of it at length, with code: about 25,000 characters.",
         long_answer(),
         tokens_per_second=LONG_TOKENS_PER_SECOND,
     ),
@@ -203,6 +205,13 @@ async def _converse(
         screen.end(exchange, whole=whole)
         screen.note(f"The reply is {error}.")
         return False
+    except asyncio.CancelledError:
+        try:
+            async for changed in world.stop(exchange):
+                screen.show(exchange, changed=changed)
+        finally:
+            screen.end(exchange, whole=False)
+        raise
     except BaseException:
         screen.end(exchange, whole=False)
         raise
@@ -245,7 +254,7 @@ async def _in_world(
 ) -> int:
     """Set the world up, act in it, take it down again, also after Ctrl-C and SIGTERM."""
     screen = screen_for()
-    environ = {name: value for name, value in dotenv_values(".env").items() if value} | os.environ
+    environ = environment.read()
     if live and not environ.get("ANTHROPIC_API_KEY"):
         screen.note("--live asks the real Claude: set ANTHROPIC_API_KEY first.")
         return NO_KEY
@@ -279,21 +288,55 @@ async def _in_world(
 
 
 def _prompt() -> None:
-    if sys.stdin.isatty():
+    if _is_terminal():
         print(PROMPT, end="", flush=True)
 
 
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 async def _input_lines() -> AsyncIterator[str]:
-    """The lines of stdin as they are typed, without a thread that could not be interrupted."""
+    """The lines of stdin as they are typed, without a thread that could not be interrupted; from a
+    terminal, what is pasted at once is one."""
+    if sys.stdin is None:  # closed: python -m bot playground <&-
+        return
+    pending = b""
+    async for chunk in _chunks(sys.stdin.fileno(), PASTE_S if _is_terminal() else 0.0):
+        if _is_terminal():
+            yield chunk.decode(errors="replace").strip()
+            continue
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode(errors="replace").strip()
+    if pending:
+        yield pending.decode(errors="replace").strip()
+
+
+async def _chunks(fd: int, gap_s: float) -> AsyncIterator[bytes]:
+    """What can be read, until the end; what comes with gaps of less than `gap_s` is one chunk."""
     loop = asyncio.get_running_loop()
     chunks: asyncio.Queue[bytes] = asyncio.Queue()
-    fd = sys.stdin.fileno()
+    coming = bytearray()
+    pause: asyncio.TimerHandle | None = None
+
+    def flush() -> None:
+        if coming:
+            chunks.put_nowait(bytes(coming))
+            coming.clear()
 
     def read() -> None:
+        nonlocal pause
+        if pause is not None:
+            pause.cancel()
         chunk = os.read(fd, 65_536)
-        if not chunk:
-            loop.remove_reader(fd)  # the end stays readable for ever
-        chunks.put_nowait(chunk)
+        coming.extend(chunk)
+        if chunk:
+            pause = loop.call_later(gap_s, flush)
+            return
+        loop.remove_reader(fd)  # the end stays readable for ever
+        flush()
+        chunks.put_nowait(b"")
 
     try:
         loop.add_reader(fd, read)
@@ -301,13 +344,10 @@ async def _input_lines() -> AsyncIterator[str]:
         while chunk := os.read(fd, 65_536):
             chunks.put_nowait(chunk)
         chunks.put_nowait(b"")
-    pending = b""
     try:
         while chunk := await chunks.get():
-            *lines, pending = (pending + chunk).split(b"\n")
-            for line in lines:
-                yield line.decode(errors="replace").strip()
-        if pending:
-            yield pending.decode(errors="replace").strip()
+            yield chunk
     finally:
         loop.remove_reader(fd)
+        if pause is not None:
+            pause.cancel()

@@ -144,6 +144,13 @@ class Exchange:
         return same_text(self.texts, request.sent_text)
 
     @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing, as far as one can tell from outside."""
+        if self.claude is not None:
+            return self.is_whole
+        return bool(self.texts) and not (self.status or self.has_buttons or self.is_streaming)
+
+    @property
     def is_settled(self) -> bool:
         """Whether nothing more will change, as far as one can tell from outside."""
         quiet_s = self.clock_s - self.last_change_s

@@ -22,6 +22,7 @@ from rich.text import Text
 from bot.playground.exchange import Exchange
 
 MOST_COLUMNS = 100
+TABLE_COLUMNS = 90  # what the table of results needs
 LEAST_LINES = 5
 HEAD_LINES = 8
 TAIL_LINES = 5
@@ -172,15 +173,20 @@ class Terminal:
 
     def results(self, exchanges: list[Exchange]) -> None:
         """One row for each exchange."""
+        self.console.print()
+        self.console.print(Rule(Text("Result", style="bold"), align="left", style="dim"))
+        self.console.print()
+        if self.console.width < TABLE_COLUMNS:
+            for exchange in exchanges:
+                self.console.print(Text(exchange.title, style="bold"))
+                self.console.print(Padding(Text(_summary(exchange)), (0, 0, 0, 2)))
+            return
         table = Table(box=None, header_style="dim", padding=(0, 1), show_edge=False)
         table.add_column("", no_wrap=True)
         for name in COLUMNS:
             table.add_column(name.replace(" ", "\n"), justify="right", vertical="bottom")
         for exchange in exchanges:
             table.add_row(Text(exchange.title, style="bold"), *_row(exchange))
-        self.console.print()
-        self.console.print(Rule(Text("Result", style="bold"), align="left", style="dim"))
-        self.console.print()
         self.console.print(table)
 
 
@@ -266,6 +272,8 @@ def _summary(exchange: Exchange) -> str:
     count = len(exchange.messages)
     parts = [f"{count} messages"] if count > 1 else []
     parts += [_changes(exchange), f"first words {_seconds(exchange.words_s)}"]
+    if not exchange.is_complete:
+        return " · ".join([*parts, f"interrupted after {_seconds(exchange.last_change_s)}"])
     whole = f"whole text {_seconds(exchange.last_change_s)}"
     if exchange.behind_s is not None:
         whole += f", {max(exchange.behind_s, 0) * 1000:.0f} ms after Claude's last word"

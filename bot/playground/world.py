@@ -21,6 +21,7 @@ from bot.playground.slack import SlackEmulator
 TOKENS_PER_SECOND = 80.0  # about what a fast model writes
 FIRST_TOKEN_S = 0.6
 TICK_S = 0.1
+GRACE_S = 25.0  # what the bot gives its replies by default
 ROOT = Path(__file__).resolve().parents[2]
 
 # What the bot gets of the caller's environment: how to run, never how to reach a real workspace.
@@ -100,6 +101,7 @@ class World:
                 "PORT": str(port),
                 "DATA_DIR": f"{directory}/data",
                 "DELIVERY": self._delivery,
+                "SHUTDOWN_GRACE_S": str(GRACE_S),
                 "LOG_LEVEL": "WARNING",
             }
         )
@@ -149,12 +151,33 @@ class World:
                 if loop.time() - exchange.asked_at > timeout_s:
                     raise TimeoutError(f"not settled within {timeout_s:g} s")
                 try:
-                    await asyncio.wait_for(anext(changes), TICK_S)
+                    async with asyncio.timeout(TICK_S):  # wait_for may swallow a Ctrl-C
+                        await anext(changes)
                     yield True
                 except TimeoutError:
                     yield False
         finally:
             changes.close()
+
+    async def stop(self, exchange: Exchange) -> AsyncIterator[bool]:
+        """Stop the bot, and come back as `follow` does until it has ended."""
+        if self.bot is None:
+            return
+        changes = self.emulator.changes(exchange.channel)
+        stopping = asyncio.create_task(self.bot.stop())
+        try:
+            while not stopping.done():
+                try:
+                    async with asyncio.timeout(TICK_S):  # wait_for may swallow a Ctrl-C
+                        await anext(changes)
+                    yield True
+                except TimeoutError:
+                    yield False
+            await stopping
+        finally:
+            changes.close()
+            stopping.cancel()  # a second Ctrl-C: the bot is killed
+            await asyncio.gather(stopping, return_exceptions=True)
 
 
 def _free_port() -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.errors import MessageGone, Transient
+from bot.errors import AuthFailed, MessageGone, Transient
 from bot.slack.calls import call
 from bot.slack.downloads import Downloads
 from bot.slack.mark import Mark
@@ -25,6 +25,9 @@ Page = tuple[list[SlackMessage], str | None]
 
 PAGE: Final = 200
 LOOKUP_PAGES: Final = 5
+NAME_SCOPES: Final = frozenset({"channels:read", "groups:read"})
+"""Where a conversation has a name, one of these tells it. For a group of people it would take
+mpim:read, only to be told that there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +229,15 @@ class Workspace:
         cursor: str | None = None,
     ) -> Page:
         """One page of a thread, oldest first, the root on every page; and the next cursor."""
-        page: dict[str, Any] = {
-            "oldest": oldest,
-            "latest": latest,
-            "limit": limit,
-            "cursor": cursor,
-        }
         return await _page(
             "conversations.replies",
-            lambda: self._reads.conversations_replies(
-                channel=channel, ts=thread_ts, inclusive=True, include_all_metadata=True, **page
-            ),
+            self._reads.conversations_replies,
+            channel=channel,
+            ts=thread_ts,
+            oldest=oldest,
+            latest=latest,
+            limit=limit,
+            cursor=cursor,
         )
 
     async def history_page(
@@ -249,17 +250,14 @@ class Workspace:
         cursor: str | None = None,
     ) -> Page:
         """One page of a channel outside its threads, newest first; and the next cursor."""
-        page: dict[str, Any] = {
-            "oldest": oldest,
-            "latest": latest,
-            "limit": limit,
-            "cursor": cursor,
-        }
         return await _page(
             "conversations.history",
-            lambda: self._reads.conversations_history(
-                channel=channel, inclusive=True, include_all_metadata=True, **page
-            ),
+            self._reads.conversations_history,
+            channel=channel,
+            oldest=oldest,
+            latest=latest,
+            limit=limit,
+            cursor=cursor,
         )
 
     async def since(
@@ -305,9 +303,15 @@ class Workspace:
     async def channel_name(self, channel: str, *, only_public: bool = False) -> str:
         """How a channel is called, "" for a conversation without a name of its own, or one that
         not everybody may know of."""
-        response = await call(
-            "conversations.info", lambda: self._reads.conversations_info(channel=channel)
-        )
+        try:
+            response = await call(
+                "conversations.info", lambda: self._reads.conversations_info(channel=channel)
+            )
+        except AuthFailed as error:
+            scopes = self.identity.scopes or frozenset()
+            if error.code == "missing_scope" and scopes >= NAME_SCOPES:
+                return ""
+            raise
         found = response.get("channel")
         if not isinstance(found, Mapping) or found.get("is_mpim") or found.get("is_im"):
             return ""
@@ -330,8 +334,8 @@ class Workspace:
         return Person(user, offset_s)
 
 
-async def _page(method: str, send: Callable[[], Awaitable[Any]]) -> Page:
-    response = await call(method, send)
+async def _page(method: str, read: Callable[..., Awaitable[Any]], **asked: Any) -> Page:
+    response = await call(method, lambda: read(inclusive=True, include_all_metadata=True, **asked))
     found = response.get("messages")
     metadata = response.get("response_metadata")
     cursor = metadata.get("next_cursor") if isinstance(metadata, Mapping) else None

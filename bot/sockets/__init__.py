@@ -68,11 +68,11 @@ class Sockets:
         *,
         app_token: str,
         api_url: str,
-        is_echo: Callable[[Mapping[str, Any]], bool],
+        is_nothing: Callable[[Mapping[str, Any]], bool],
     ) -> None:
         self._bolt = bolt
         self._app_token = app_token
-        self._is_echo = is_echo
+        self._is_nothing = is_nothing
         self._web = AsyncWebClient(
             base_url=api_url, timeout=math.ceil(OPEN_TIMEOUT_S), retry_handlers=[]
         )
@@ -256,7 +256,7 @@ class Sockets:
     async def _answer(self, link: Link, request: SocketModeRequest) -> None:
         started = time.time()
         try:
-            if self._is_echo(request.payload):
+            if self._is_nothing(request.payload):
                 await link.send_socket_mode_response(SocketModeResponse(request.envelope_id))
                 return
             answer = await run_async_bolt_app(self._bolt, request)

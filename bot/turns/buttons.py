@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from bot.blocks import Button
-from bot.turn import Question
+from bot.turn import Question, is_id, is_ts
 
 STOP: Final = "stop"
 VERSION: Final = 1
@@ -44,7 +44,7 @@ def question_of(value: str, channel: str, thread_ts: str | None) -> Question | N
         known = read["v"] == VERSION and asked_in == channel
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not (known and type(run) is int and 0 <= run < RUNS and isinstance(user, str)):
+    if not (known and type(run) is int and 0 <= run < RUNS and is_ts(ts) and is_id(user)):
         return None
     return Question(
         team=team,

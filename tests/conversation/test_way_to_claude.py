@@ -345,3 +345,15 @@ async def test_the_name_of_a_private_channel_is_for_its_members_alone(
     await world.slack.say(world.ada, world.secret, f"<@U0BOT> in <#{world.secret}|>?")
     await world.idle()
     assert "in the channel #secret" in world.claude.requests[-1].last_user_text
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_a_group_of_people_has_no_name_and_no_scope_is_missed_for_it(
+    world: World, bot: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    group = world.slack.add_channel("mpdm", kind="mpim", members=[world.ada, world.bob])
+    await world.ask("hello", channel=group)
+    await world.idle()
+    assert "asked by ada in a channel on" in world.claude.requests[-1].last_user_text
+    assert "name_unknown" not in caplog.text

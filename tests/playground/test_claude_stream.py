@@ -296,8 +296,8 @@ async def test_the_default_reply_to_a_long_question_is_long(
     messages = [{"role": "user", "content": "Give me a long answer"}]
     async with client.messages.stream(**(ASK | {"messages": messages})) as stream:
         text = await stream.get_final_text()
-    assert len(text) == 25_000
-    assert text.endswith("…")
+    assert 24_900 < len(text) <= 25_000
+    assert text.endswith(".")
     assert text.count("```") % 2 == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 import signal
 import sys
@@ -18,6 +19,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.playground import demo, exchange, world
 from bot.playground.claude import Reply, ScriptedClaude
+from bot.playground.claude.canned import short_answer
 from bot.playground.exchange import Exchange, same_text
 from bot.playground.process import WorldError
 from bot.playground.screen import Lines, Terminal
@@ -284,6 +286,69 @@ async def test_the_playground_answers_lines_until_quit() -> None:
         assert f"\n{title}\n" in text
     assert text.count("I am a **scripted** Claude") == 3
     assert text.count("/quit      stop") == 2
+
+
+async def test_what_is_pasted_into_a_terminal_at_once_is_one_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    master, slave = os.openpty()
+    with os.fdopen(slave) as terminal, os.fdopen(master, "wb", buffering=0) as keys:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        lines = demo._input_lines()
+        keys.write(b"one\n\ntwo\n")
+        assert await anext(lines) == "one\n\ntwo"
+        keys.write(b"three\n")
+        assert await anext(lines) == "three"
+        keys.write(b"\x04")
+        assert [line async for line in lines] == []
+
+
+async def test_without_an_input_there_are_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    demo._prompt()
+    assert [line async for line in demo._input_lines()] == []
+
+
+@pytest.mark.parametrize("width", [60, 100])
+async def test_the_results_can_be_read_on_a_narrow_terminal(width: int) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=False, width=width, highlight=False)
+    async with conversation() as (_, client, asked):
+        blocks = [{"type": "markdown", "text": "All of it."}]
+        await client.chat_postMessage(
+            channel=asked.channel, thread_ts=asked.ts, text="All", blocks=blocks
+        )
+        Terminal(console).results([asked])
+    lines = out.getvalue().split("\n")
+    assert any("#general" in line for line in lines)
+    assert ("first words" in out.getvalue()) is (width == 60)  # else a heading of two lines
+    assert all(len(line) <= width for line in lines)
+
+
+def test_a_page_that_is_pasted_is_quoted_in_part() -> None:
+    assert len(short_answer("x" * 100_000)) < 1_500
+    assert "x" * 300 + " …" in short_answer("x" * 100_000)
+    assert "> one\n>\n> two\n" in short_answer("one\n\ntwo")  # blanks at an end do not arrive
+
+
+@pytest.mark.timeout(90)
+async def test_a_reply_that_is_interrupted_is_followed_to_its_end_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = io.StringIO()
+    monkeypatch.setattr(world, "GRACE_S", 1.0)
+    async with World() as small:
+        assert small.claude is not None
+        small.claude.script(Reply("Some more words. " * 400, tokens_per_second=20))
+        asked = await small.ask("A few more?", title="#general")
+        talking = asyncio.create_task(demo._converse(small, Lines(plain), asked))
+        await small.emulator.wait_for(lambda: asked.texts)
+        talking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await talking
+        assert small.bot is not None and small.bot.has_ended
+    assert "Interrupted by a restart" in plain.getvalue()
+    assert "interrupted after" in plain.getvalue() and "whole text" not in plain.getvalue()
 
 
 @pytest.mark.timeout(90)

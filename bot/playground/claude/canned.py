@@ -9,6 +9,7 @@ from bot.playground.claude.reply import Reply
 
 LONG_CHARACTERS = 25_000
 LONG_TOKENS_PER_SECOND = 1500.0
+QUOTED_CHARACTERS = 300
 
 SPEAKER = re.compile(r"^\[[^\]\n]{1,80}\]:? ")  # how a bot may say who asks
 NOTE = "[From the bot:"  # and what it tells about the asker, which is no part of the question
@@ -38,8 +39,8 @@ def default_reply(question: str, tokens_per_second: float) -> Reply:
 def short_answer(question: str) -> str:
     """About 700 characters with a quote, a list, some code."""
     words = [line for line in question.strip().splitlines() if not line.startswith(NOTE)][-3:]
-    words = [SPEAKER.sub("", line) for line in words]
-    quoted = "\n".join(f"> {line}" for line in words) or "> …"
+    words = [_quotable(SPEAKER.sub("", line)) for line in words]
+    quoted = "\n".join(f"> {line}".rstrip() for line in words) or "> …"
     return f"""You asked:
 
 {quoted}
@@ -56,22 +57,27 @@ async for delta in stream:
 ```
 
 Ask for a `long` answer to see one that needs several messages. To talk to the real Claude, run \
-`python -m bot playground --live` with an `ANTHROPIC_API_KEY`.
+`make playground ARGS=--live` with an `ANTHROPIC_API_KEY`.
 """
 
 
 def long_answer(characters: int = LONG_CHARACTERS) -> str:
-    """Exactly so many characters of prose, lists and code; it trails off at the end."""
+    """So many characters of prose, lists and code, or up to a sentence less."""
     text = "# Notes on programs that never stop in the middle\n\n"
     number = 0
     while len(text) + len(chapter := _chapter(number)) < characters - 200:
         text += chapter
         number += 1
-    closing = cycle(f"{title.lower()} {purpose}; " for title, purpose, _ in TOPICS)
-    text += "## In short\n\nPut together: "
-    while len(text) < characters:
-        text += next(closing)
-    return text[: characters - 1].rstrip().ljust(characters - 1, "…") + "…"
+    text += "## In short\n\nPut together:"
+    closing = cycle(f" {title} {purpose}." for title, purpose, _ in TOPICS)
+    while len(text) + len(sentence := next(closing)) <= characters:
+        text += sentence
+    return text
+
+
+def _quotable(line: str) -> str:
+    """A line as it is, or its beginning: a pasted page must not become a reply of many messages."""
+    return line if len(line) <= QUOTED_CHARACTERS else line[:QUOTED_CHARACTERS].rstrip() + " …"
 
 
 def _chapter(number: int) -> str:

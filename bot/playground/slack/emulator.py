@@ -194,11 +194,6 @@ class SlackEmulator(Seen):
         self._workspace.world.channels[channel].bot_is_member = False
         self._workspace.watch.bump()
 
-    def invite_bot(self, channel: str) -> None:
-        """Invite the app to a channel."""
-        self._workspace.world.channels[channel].bot_is_member = True
-        self._workspace.watch.bump()
-
     def revoke_token(self) -> None:
         """From now on the bot token is `token_revoked`."""
         self._workspace.is_token_revoked = True

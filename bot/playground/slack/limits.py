@@ -41,7 +41,6 @@ VIEW_BYTES = 250_000
 class Tier(Enum):
     """How often a method may be called: docs.slack.dev/apis/web-api/rate-limits."""
 
-    ONE = "tier1"
     TWO = "tier2"
     THREE = "tier3"
     FOUR = "tier4"
@@ -55,7 +54,6 @@ class Limits:
     """Calls allowed in any `window_s` seconds, for each method and workspace."""
 
     window_s: float = 60.0
-    tier1: int = 1
     tier2: int = 20
     tier3: int = 50
     tier4: int = 100

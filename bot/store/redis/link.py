@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -20,8 +22,11 @@ from redis.exceptions import (
     TimeoutError,
 )
 
+from bot import logs
 from bot.clock import Clock
 from bot.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 0.7
 CALL_S: Final = 1.5
@@ -98,7 +103,7 @@ class Link:
 
     async def _reach(self, clock: Clock) -> None:
         until = clock.now() + OPEN_S
-        while True:
+        for tries in itertools.count():
             try:
                 return await self.ping()
             except StoreUnavailable as error:
@@ -107,6 +112,9 @@ class Link:
                     raise StoreUnavailable(
                         f"{cause}. Check that Redis runs and that REDIS_URL leads to it."
                     ) from error.__cause__
+                if tries == 0:
+                    kind = type(error.__cause__).__name__
+                    logs.warning(log, "redis_unreachable", kind=kind, waits_s=OPEN_S)
             await clock.sleep(OPEN_AGAIN_S)
 
     @asynccontextmanager
