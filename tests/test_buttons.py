@@ -19,6 +19,7 @@ from bot.serve import Server
 from bot.slack import Mark
 from bot.store.sqlite import SqliteStore
 from bot.turns import again, sentences
+from bot.turns.buttons import RUNS
 from tests.conftest import (
     World,
     code,
@@ -425,8 +426,8 @@ async def test_a_retry_of_a_deleted_question_takes_the_reply_away(
     ("changed", "is_ours"),
     [
         pytest.param({}, True, id="the value as it was written"),
-        pytest.param({"run": again.RUNS - 1}, True, id="the last run"),
-        pytest.param({"run": again.RUNS}, False, id="a run too many"),
+        pytest.param({"run": RUNS - 1}, True, id="the last run"),
+        pytest.param({"run": RUNS}, False, id="a run too many"),
         pytest.param({"run": -1}, False, id="a run before the first"),
         pytest.param({"key": "T1:C2:1.1"}, False, id="a question of another channel"),
         pytest.param({"key": "T1:C1:99e9"}, False, id="no time of a message"),
