@@ -29,7 +29,7 @@ _SAYING: Final = ("title", "subtitle", "text", "body", "description", "details",
 _HALF = re.compile(r"(?:&\w{0,4}|<[^<>\n]{0,300}|\n\[…[^\n\]]{0,20}\]?)$")
 """The beginning of an entity, or another such mark, at the end of what was cut."""
 
-_LABELLED = re.compile(r"<(?:!|([@#]\w+))[^<>]*>")
+_LABELLED = re.compile(r"<(?:!|([@#]\w++))[^<>]*+>")
 _WORD = re.compile(r"[^\W_]+")
 
 _ENTITY = re.compile(r"&lt;((?:[@#!]|https?:|mailto:)(?:(?!&[lg]t;)[^<>\n])*)&gt;")

@@ -11,7 +11,7 @@ from bot.live_message.draft import IN_THE_FILE
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault, Message
 from bot.serve import Server
-from tests.conftest import World, prose, same
+from tests.conftest import World, is_last_edit, prose, same
 
 FASTEST = 100_000.0
 
@@ -336,3 +336,21 @@ async def test_when_edits_run_out_words_and_finals_come_as_posts_and_no_placehol
         assert len(world.replies(ts, room)) == 1
         assert "Thinking" not in world.replies(ts, room)[0].shown
     assert world.slack.count("chat.update") <= 10
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_the_last_edit_of_a_full_message_is_not_left_out(world: World, bot: Server) -> None:
+    text = prose(2_500)
+    world.claude.script(Reply(text=text, tokens_per_second=400))
+    full = Fault(
+        method="chat.update",
+        kind="error",
+        error="an_error_of_tomorrow",
+        when=lambda args: "stop" not in str(args.get("blocks")) and not is_last_edit(args),
+    )
+    world.slack.fault(full)
+    ts = await world.ask()
+    await world.idle()
+    assert full.used
+    assert same(world.shown(ts), text)
+    assert "Stop" not in str([reply.blocks for reply in world.replies(ts)])

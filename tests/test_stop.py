@@ -564,3 +564,35 @@ async def test_a_stop_reaches_the_process_that_writes(world: World, two: Two, wa
         await world.slack.press(world.ada, world.general, reply.ts, "stop")
         await world.until(lambda: world.slack.ephemerals)
         assert world.slack.ephemerals[0].text == sentences.NOTHING_TO_STOP
+
+
+async def test_the_button_of_the_run_before_an_edit_of_the_question_counts(
+    world: World, bot: Server
+) -> None:
+    world.claude.script(LONG, LONG)
+    ts = await world.ask()
+    reply = await growing(world, ts)
+    shown = Fault(
+        method="chat.update",
+        kind="delay",
+        seconds=0.5,
+        when=lambda args: f"{ts}:1" in str(args.get("metadata")),
+    )
+    world.slack.fault(shown)
+    await world.slack.edit(world.ada, world.general, ts, "<@U0BOT> something else?")
+    await world.until(lambda: shown.used)
+    assert await world.slack.press(world.ada, world.general, reply.ts, "stop") == 200
+    await stopped(world, ts)
+    assert not world.slack.ephemerals
+
+
+async def test_the_word_counts_while_the_process_drains(world: World) -> None:
+    world.claude.script(LONG)
+    async with world.bot() as server:
+        await world.ask(channel=world.dm)
+        await growing(world, None, world.dm)
+        draining = asyncio.create_task(server.drain(5.0))
+        await asyncio.sleep(0)
+        await world.ask("stop", channel=world.dm)
+        await draining
+    assert ends_with(world, None, sentences.STOPPED, world.dm)

@@ -252,6 +252,7 @@ class Conversations:
         older = await self._remembered.recall(place)
         if older is None or max(read.messages, default="") >= max(older.messages):
             return None
+        older.overlay(read)
         return older
 
     async def _has_start(self, reader: Reader, workspace: Workspace, question: Question) -> bool:

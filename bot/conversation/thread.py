@@ -53,6 +53,16 @@ class History:
     def add(self, page: Sequence[SlackMessage]) -> None:
         self.messages |= {str(message.get("ts")): message for message in page}
 
+    def overlay(self, newer: History) -> None:
+        """Show what a later reading of the same thread, which broke off, has read: from its root to
+        its gap what is not there any more is gone."""
+        if newer.gap_after:
+            until = newer.gap_after
+            gone = [ts for ts in self.messages if ts <= until and ts not in newer.messages]
+            for ts in gone:
+                del self.messages[ts]
+        self.messages |= newer.messages
+
 
 class Reader:
     """Reads into a `History`, which is true to what was read also when reading fails."""

@@ -33,12 +33,12 @@ def register(app: AsyncApp, turns: Turns) -> None:
 def is_echo(body: Mapping[str, Any], bot_user_id: str) -> bool:
     """Our own posts and edits come back as events, and so do other bots' messages: none of them
     asks anything, and an answer could start a loop. Deletions are none: a reply may be among them;
-    nor are the edits of people: of a question, perhaps.
+    nor are the edits of others: of a question, perhaps, and of what is remembered.
     """
     event = body.get("event")
     if not isinstance(event, dict) or messages.deleted_ts(event) is not None:
         return False
-    if messages.edited(event) is not None:
+    if messages.changed_ts(event) is not None:
         return bool(event["message"].get("user") == bot_user_id)
     own = event.get("user") == bot_user_id or event.get("bot_id") is not None
     return own or event.get("subtype") in ("message_changed", "bot_message")

@@ -48,5 +48,9 @@ def is_open(text: str) -> bool:
 
 def addresses_others(text: str) -> bool:
     """Whether a text that does not mention the bot begins with somebody else's name."""
-    begun = text.strip()
-    return bool(_SOMEBODY.match(begun) or _BY_NAME.match(begun))
+    return mentions_others(text) or _BY_NAME.match(text.strip()) is not None
+
+
+def mentions_others(text: str) -> bool:
+    """Whether a text that does not mention the bot begins with a mention of somebody else."""
+    return _SOMEBODY.match(text.strip()) is not None

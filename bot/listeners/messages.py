@@ -10,7 +10,7 @@ from typing import Any, Final
 from slack_bolt.async_app import AsyncApp, AsyncBoltContext
 
 from bot.conversation import words_of
-from bot.listeners.follow_ups import addresses_others, may_follow_up
+from bot.listeners.follow_ups import may_follow_up, mentions_others
 from bot.listeners.question import from_event
 from bot.listeners.stop_word import says_stop
 from bot.turn import Surface, mentions
@@ -38,6 +38,9 @@ def register(app: AsyncApp, turns: Turns) -> None:
                 team, str(event.get("channel")), edit.ts, edit.text, edit.edited_ts
             )
             return
+        if (ts := changed_ts(event)) is not None:
+            turns.message_changed(team, str(event.get("channel")), ts)
+            return
         surface = _surface(event, str(context.bot_user_id))
         if event.get("subtype") not in ASKING or (surface is None and not may_follow_up(event)):
             return
@@ -62,9 +65,9 @@ class Edit:
     """What it said before, if Slack tells."""
 
     def is_to_others(self, bot_user_id: str) -> bool:
-        """Whether it never mentioned the bot and now begins with somebody else's name: if it was a
-        follow-up, it is none any more."""
-        if self.before is None or not addresses_others(self.text):
+        """Whether it never mentioned the bot and now begins with a mention of somebody else: if it
+        was a follow-up, it is none any more."""
+        if self.before is None or not mentions_others(self.text):
             return False
         return not any(mentions(text, bot_user_id) for text in (self.before, self.text))
 
@@ -85,6 +88,15 @@ def edited(event: Mapping[str, Any]) -> Edit | None:
             if before == text:
                 return None
             return Edit(ts, words_of(now), edited_ts, before if isinstance(before, str) else None)
+    return None
+
+
+def changed_ts(event: Mapping[str, Any]) -> str | None:
+    """The ts of a message that somebody has changed in whatever way (an app its own, a person what
+    was shared), if `event` tells that."""
+    match event:
+        case {"subtype": "message_changed", "message": {"ts": str(ts)}}:
+            return ts
     return None
 
 

@@ -174,11 +174,13 @@ class Writer:
             raise error
 
     def _skip(self, part: Part) -> bool:
-        """Leave out an interim edit that failed in a way that we do not know."""
+        """Leave out an interim edit that failed in a way that we do not know. The last one of a
+        message has none after it that would show the same, so it is tried again."""
         self._unknown += 1
         if self._draft.settled or part.ts is None or self._unknown > UNKNOWN_ERRORS:
             return False
-        part.sent = self._draft.content(part)
+        if not self._draft.is_complete(part):
+            part.sent = self._draft.content(part)
         return True
 
     def _is_in_doubt(self) -> bool:

@@ -57,10 +57,11 @@ class News:
     released   a turn was handed over: whoever has time may take it up
     deleted    message `ts` was deleted: the turn that it asks, or that it belongs to, is over
     edited     message `ts` was edited: the turn that it asks begins again
+    changed    message `ts` reads in another way: what is remembered of it is old
     stop       somebody wants turns to end: `stop` says which
     """
 
-    kind: Literal["settled", "released", "deleted", "edited", "stop"]
+    kind: Literal["settled", "released", "deleted", "edited", "changed", "stop"]
     team: str
     channel: str
     ts: str

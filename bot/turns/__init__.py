@@ -21,7 +21,7 @@ from bot.turns.means import Means
 from bot.turns.recovery import Recovery
 from bot.turns.run import Run
 from bot.turns.running import Running
-from bot.turns.stopping import Stopping
+from bot.turns.stopping import Stopping, in_thread_of
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +43,7 @@ class Turns:
         self._twins: dict[TurnKey, Question] = {}
         """Of events that are just being claimed; they say what came with the question."""
         self._recovery = Recovery(means, self)
-        self._running = Running(
-            means, on_orphans=self._settle_orphans, on_settled=self._recovery.forget
-        )
+        self._running = Running(means, on_orphans=self._settle_orphans, on_settled=self._settled)
         self._leaving = Leaving(means.store, self._running)
         self._stopping = Stopping(means, self._running, spread=self._spread, tell=self.tell)
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -115,6 +113,8 @@ class Turns:
         """Accept a message that says no more than "stop": it ends what is under way in its thread.
         Where nothing is, it is a question like others; in doubt, it is nothing. Raises as `accept`.
         """
+        if self.draining and self._stopping.heed(in_thread_of(word)):
+            return  # the next process would take it for a question
         if not word.in_doubt or self._stopping.may_be_under_way(word):
             await self._accept(word, may_stop=True)
 
@@ -134,6 +134,11 @@ class Turns:
         """Somebody deleted message `ts`: end the turn that it asks or that it belongs to."""
         self._delete_here(team, channel, ts)
         self._spread(News("deleted", team, channel, ts))
+
+    def message_changed(self, team: str, channel: str, ts: str) -> None:
+        """Message `ts` reads in another way now, whoever changed it: it is to be read anew."""
+        self._means.conversations.forget(team, channel, ts)
+        self._spread(News("changed", team, channel, ts))
 
     async def question_edited(
         self, team: str, channel: str, ts: str, text: str, edited_ts: str
@@ -218,6 +223,11 @@ class Turns:
 
     # --- what others have left, and what they tell ----------------------------------------------
 
+    def _settled(self, key: TurnKey) -> None:
+        self._recovery.forget(key)
+        if key.run > 0:  # it has replaced, or gone on with, what was read before
+            self.message_changed(key.team, key.channel, key.ts)
+
     def _settle_orphans(self, orphans: Sequence[Orphan]) -> None:
         for orphan in orphans:
             self._running.spawn(self._recovery.settle_orphan(orphan))
@@ -233,6 +243,8 @@ class Turns:
                     self._delete_here(news.team, news.channel, news.ts)
                 case "edited":
                     self._running.spawn(self._edit_heard_of(news))
+                case "changed":
+                    self._means.conversations.forget(news.team, news.channel, news.ts)
                 case "stop" if news.stop is not None:
                     self._stopping.heed(news.stop)
 

@@ -146,6 +146,11 @@ class Run:
         return self._over.is_set()
 
     @property
+    def is_superseded(self) -> bool:
+        """Whether the next run takes over."""
+        return self._superseded.done()
+
+    @property
     def is_handed_over(self) -> bool:
         """Whether it was stopped so that another process goes on."""
         return self._stopped.done() and self._stopped.result() is end.HANDED_OVER
@@ -209,7 +214,7 @@ class Run:
             left = await self._follows.messages_left()
             self._leftovers = self._follows.leftovers
             self._messages = left if self.question.reuses else {}
-            if self._is_edit:  # what answers the question as it was does not stay in sight
+            if self.is_edit:  # what answers the question as it was does not stay in sight
                 self._messages = {part: replace(one, text="") for part, one in left.items()}
             if self._follows.is_deleted:
                 return Outcome.GONE
@@ -241,10 +246,11 @@ class Run:
 
     @property
     def _knows_its_text(self) -> bool:
-        return self.question.run == 0 or (self._is_edit and bool(self.question.text))
+        return self.question.run == 0 or (self.is_edit and bool(self.question.text))
 
     @property
-    def _is_edit(self) -> bool:
+    def is_edit(self) -> bool:
+        """Whether it answers the question as it was edited, in the messages of the run before."""
         return self._follows is not None and self._press is None
 
     @property
@@ -408,7 +414,7 @@ class Run:
         """The first status of the reply."""
         if self._entry is not None:
             return sentences.RESTARTED
-        return sentences.EDITED if self._is_edit else THINKING
+        return sentences.EDITED if self.is_edit else THINKING
 
     def _account(
         self,

@@ -125,10 +125,15 @@ class Stopping:
 
 def _is_meant(stop: Stop, run: Run) -> bool:
     question = run.question
-    if (question.team, question.channel) != (stop.team, stop.channel) or run.is_over:
+    if (question.team, question.channel) != (stop.team, stop.channel):
+        return False
+    if run.is_over or run.is_superseded:
         return False
     if stop.run is not None:
-        return question.ts in stop.messages and question.run == stop.run
+        # Until its first edit, a run after an edit of the question shows the button of the one
+        # before. A button from before a Retry must not end that.
+        goes_on = run.is_edit and question.run > stop.run and seconds(stop.at) > run.since
+        return question.ts in stop.messages and (question.run == stop.run or goes_on)
     if seconds(stop.at) <= run.since:
         return False  # it came late, and was about an earlier run
     # A thread may also stand under a flat question, or under its reply.

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from bot.conversation import READING_LONG_THREAD, UNREAD_NEWEST, UNREAD_THREAD
+from bot.conversation.thread import History
 from bot.playground.claude import Reply
 from bot.playground.slack import Fault
 from bot.serve import Server
@@ -131,3 +132,34 @@ async def test_a_long_thread_keeps_the_event_loop_only_for_moments(size: int, wo
     await read(workspace, question(at=size * 60 + 30.0))
     looking.cancel()
     assert max(moments) < 0.04
+
+
+@pytest.mark.usefixtures("small_messages")
+async def test_what_an_app_has_changed_does_not_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.pacing.pacer.READS_PER_MINUTE", 1)
+    monkeypatch.setattr("bot.conversation.READ_SLOT_TIMEOUT_S", 0.1)
+    root = world.past_thread(["a note"])
+    app = world.slack.add_user("Deploys", is_bot=True)
+    told = await world.slack.say(app, world.general, "the key is 123", thread_ts=root)
+    async with world.bot():
+        world.claude.script(Reply(text="I see.", keep=True))
+        await world.ask("one", thread_ts=root)
+        await world.idle()
+        assert "the key is 123" in sent(world)
+        await world.slack.edit(app, world.general, told, "redacted")
+        await world.delivered()
+        await world.ask("two", thread_ts=root)
+        await world.idle()
+    assert sent(world) == "[ada] two"
+
+
+async def test_what_has_gone_from_a_page_does_not_come_back_with_the_rest() -> None:
+    remembered, newer = History(), History(gap_after="2.000000")
+    for ts in ("1.000000", "1.500000", "2.000000", "3.000000"):
+        remembered.add([{"ts": ts, "text": "old"}])
+    newer.add([{"ts": ts, "text": "new"} for ts in ("1.000000", "2.000000")])
+    remembered.overlay(newer)
+    texts = {ts: message["text"] for ts, message in sorted(remembered.messages.items())}
+    assert texts == {"1.000000": "new", "2.000000": "new", "3.000000": "old"}

@@ -20,7 +20,7 @@ from bot.turn import Stop
 
 log = logging.getLogger(__name__)
 
-KINDS: Final = ("settled", "released", "deleted", "edited", "stop")
+KINDS: Final = ("settled", "released", "deleted", "edited", "changed", "stop")
 QUIET_S: Final = 10.0
 """After so long without a word the connection must show that it lives, within as long again."""
 AGAIN_S: Final = (0.05, 0.2, 1.0, 2.0)
